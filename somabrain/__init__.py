@@ -1,0 +1,1 @@
+"""Somabrain: a memory and skill runtime for AI agents."""

@@ -1,0 +1,229 @@
+"""What every guarded request goes through before its route: caller, body, policy, in the order of DESIGN §7.
+
+A route made with `GuardedRoute` can't be reached without a policy question: its operation id must be in `ACTIONS`,
+and the policy denies actions that it does not list.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import orjson
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+
+from somabrain.api.services import Services, services_of
+from somabrain.errors import (
+    BodyTooLargeError,
+    ForbiddenError,
+    InvalidJsonError,
+    OakDisabledError,
+    RateLimitedError,
+    SomabrainError,
+    UnsupportedMediaTypeError,
+)
+from somabrain.ports import Principal, Question
+from somabrain.tenancy import DEFAULT_NAMESPACE
+
+PARSE_INLINE_BYTES = 65_536
+"""Bodies above it are parsed in a thread, so that they don't hold up other requests."""
+
+
+class BodyKind(Enum):
+    """Which of the body limits holds."""
+
+    NONE = "none"
+    SINGLE = "single"
+    BATCH = "batch"
+    MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What the policy is told of an operation: the kind of its resource; `body` says how large a body may be."""
+
+    resource: str
+    body: BodyKind = BodyKind.NONE
+
+
+ACTIONS: Mapping[str, Action] = {
+    "option_create": Action("option", BodyKind.SINGLE),
+    "option_get": Action("option"),
+    "option_replace": Action("option", BodyKind.SINGLE),
+    "option_retire": Action("option"),
+    "option_list": Action("option"),
+    "option_model_get": Action("option"),
+    "option_search": Action("option", BodyKind.SINGLE),
+    "execution_record": Action("option", BodyKind.SINGLE),
+    "execution_record_batch": Action("option", BodyKind.BATCH),
+    "plan": Action("plan", BodyKind.SINGLE),
+    "state_list": Action("state"),
+    "state_get": Action("state"),
+    "namespace_list": Action("namespace"),
+    "namespace_delete": Action("namespace"),
+    "model_export": Action("model"),
+    "model_import": Action("model", BodyKind.MODEL),
+    "event_list": Action("event"),
+}
+"""Every operation that asks the policy, by its id; `option.rego` says which roles may (DESIGN §8)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who passed the guard, and the bytes that were sent."""
+
+    principal: Principal
+    body: bytes
+
+
+def caller_of(request: Request) -> Caller:
+    """The caller, in a guarded route."""
+    caller: Caller = request.scope["somabrain.caller"]
+    return caller
+
+
+class Usage:
+    """How many requests each tenant made in the present minute, in this process."""
+
+    def __init__(self) -> None:
+        """Nothing counted yet."""
+        self._lock = threading.Lock()
+        self._minute = -1
+        self._counts: dict[str, int] = {}
+
+    def count(self, tenant: str, now_ms: int, most: int) -> dict[str, float]:
+        """Counts one request; the numbers that the policy sees."""
+        minute, past_ms = divmod(now_ms, _MINUTE_MS)
+        with self._lock:
+            if minute != self._minute:
+                self._minute, self._counts = minute, {}
+            self._counts[tenant] = self._counts.get(tenant, 0) + 1
+            made = self._counts[tenant]
+        return {
+            "requests_last_minute": made,
+            "requests_per_minute_max": most,
+            "seconds_to_reset": (_MINUTE_MS - past_ms) / _MS_PER_S,
+        }
+
+
+_MS_PER_S = 1000
+_MINUTE_MS = 60_000
+
+
+class _ReadRequest(Request):
+    """A request whose body has been read and parsed."""
+
+    def __init__(self, request: Request, body: bytes, parsed: Any) -> None:
+        super().__init__(request.scope, request.receive)
+        self._read = body
+        self._parsed = parsed
+
+    async def body(self) -> bytes:
+        return self._read
+
+    async def json(self) -> Any:
+        return self._parsed
+
+
+class GuardedRoute(APIRoute):
+    """A route behind authentication, policy, feature switch and body checks."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The guarded handler. Raises `KeyError` when made for an operation that `ACTIONS` does not list."""
+        action_id = str(self.operation_id)
+        action = ACTIONS[action_id]
+        inner = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            services = services_of(request)
+            principal = await _authenticated(services, request)
+            body, parsed, refusal = await _read(services, request, action.body)
+            await _allowed(services, request, principal, action_id, action.resource, _namespace(request, parsed))
+            if not services.settings.oak_enabled and request.url.path.startswith("/oak"):
+                raise OakDisabledError
+            if refusal is not None:
+                raise refusal
+            request.scope["somabrain.caller"] = Caller(principal=principal, body=body)
+            return await inner(_ReadRequest(request, body, parsed))
+
+        return handle
+
+
+async def _authenticated(services: Services, request: Request) -> Principal:
+    headers = request.headers
+    if services.authenticator_may_block:
+        return await run_in_threadpool(services.authenticator.authenticate, headers)
+    return services.authenticator.authenticate(headers)
+
+
+def _namespace(request: Request, parsed: Any) -> str:
+    named = parsed.get("namespace") if isinstance(parsed, dict) else None
+    if named is None:
+        named = request.path_params.get("namespace") or request.query_params.get("namespace")
+    return named if isinstance(named, str) else DEFAULT_NAMESPACE
+
+
+async def _allowed(
+    services: Services, request: Request, principal: Principal, action: str, kind: str, namespace: str
+) -> None:
+    tenant = principal.tenant.value
+    question = Question(
+        method=request.method,
+        path=tuple(part for part in request.url.path.split("/") if part),
+        action=action,
+        namespace=namespace,
+        resource_kind=kind,
+        resource_id=next(iter(request.path_params.values()), None),
+        principal=principal,
+        usage=request.app.state.usage.count(tenant, services.clock_ms(), services.settings.requests_per_minute),
+    )
+    began = time.perf_counter()
+    result = "error"
+    try:
+        decision = services.policy.decide(question)
+        result = "allow" if decision.allowed else "deny"
+    finally:
+        services.metrics.policy_latency.labels("embedded", result).observe(time.perf_counter() - began)
+    if decision.retry_after_s is not None and not decision.allowed:
+        raise RateLimitedError("; ".join(decision.reasons) or None, retry_after_s=decision.retry_after_s)
+    if not decision.allowed:
+        raise ForbiddenError("; ".join(decision.reasons) or None)
+
+
+async def _read(
+    services: Services, request: Request, kind: BodyKind
+) -> tuple[bytes, Any, SomabrainError | None]:
+    """The body, what it parses to, and what is wrong with it: told only to a caller that the policy lets in."""
+    if kind is BodyKind.NONE:
+        return b"", None, None
+    limits = services.settings
+    most = {
+        BodyKind.SINGLE: limits.body_max_bytes,
+        BodyKind.BATCH: limits.body_batch_max_bytes,
+        BodyKind.MODEL: limits.body_model_max_bytes,
+    }[kind]
+    too_large = BodyTooLargeError(f"the body is larger than {most} bytes")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > most:
+        return b"", None, too_large
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            return b"", None, too_large
+        parts.append(part)
+    body = b"".join(parts)
+    media = request.headers.get("content-type", "").split(";", 1)[0].strip().lower()
+    if media != "application/json" or request.headers.get("content-encoding", "identity").lower() != "identity":
+        return body, None, UnsupportedMediaTypeError()
+    try:
+        parsed = orjson.loads(body) if size <= PARSE_INLINE_BYTES else await run_in_threadpool(orjson.loads, body)
+    except orjson.JSONDecodeError as error:
+        return body, None, InvalidJsonError(f"the body is not JSON: {error}")
+    return body, parsed, None

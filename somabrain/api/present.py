@@ -1,0 +1,190 @@
+"""Nouns as answers. Floats are rounded here; what callers gave (facts, policy, metadata) is given back as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from somabrain.api.writes import rounded
+from somabrain.oak.changes import Recorded
+from somabrain.oak.documents import option_document, timestamp
+from somabrain.oak.learning import effective_runs, row_utility
+from somabrain.oak.model import FAIL, Facts, ModelRow, Option, PlanStep, Reason, Route, State
+from somabrain.oak.planning import Answer
+from somabrain.ports import JournalEntry, NamespaceRecord, StoredPrototype
+
+_OPTION_FLOATS = ("tau_s", "utility", "success_rate", "mean_duration")
+
+
+def option(value: Option, tau_s: float) -> dict[str, Any]:
+    """An option."""
+    document = option_document(value, tau_s)
+    for name in _OPTION_FLOATS:
+        if document[name] is not None:
+            document[name] = rounded(document[name])
+    return document
+
+
+def recorded(value: Recorded) -> dict[str, Any]:
+    """What a run taught."""
+    rate = value.option.success_rate
+    return {
+        "option_id": value.option.option_id,
+        "start_prototype": value.start,
+        "outcome": _outcome(value.outcome),
+        "success": value.success,
+        "environment_reward": rounded(value.observed.environment_reward),
+        "feature_reward": rounded(value.observed.feature_reward),
+        "utility": rounded(value.utility),
+        "option": {
+            "utility": rounded(value.option.utility),
+            "executions": value.option.lifetime.executions,
+            "success_rate": None if rate is None else rounded(rate),
+        },
+        "model_version": value.model_version,
+    }
+
+
+def row(value: ModelRow, of: Option, states: Mapping[int, State]) -> dict[str, Any]:
+    """A row of an option's model."""
+    return {
+        "start": prototype(value.start, states[value.start]),
+        "outcomes": outcomes(value, states),
+        "duration": rounded(value.duration),
+        "reward": rounded(value.reward),
+        "feature_reward": rounded(value.feature),
+        "utility": rounded(row_utility(value, of.spec.kappa)),
+        "executions": value.executions,
+        "evidence": rounded(effective_runs(value.z, of.spec.alpha)),
+        "source": "executed",
+    }
+
+
+def outcomes(value: ModelRow, states: Mapping[int, State]) -> list[dict[str, Any]]:
+    """A row's outcomes, FAIL first."""
+    return [
+        {
+            "outcome": _outcome(y),
+            **({} if y == FAIL else _facts(states[y])),
+            "probability": rounded(p),
+            "discounted_reach": rounded(reach),
+        }
+        for y, p, reach in zip(value.outcomes, value.probability, value.reach, strict=True)
+    ]
+
+
+def prototype(number: int, state: State) -> dict[str, Any]:
+    """An abstract state where it is referred to."""
+    return {"prototype": number, **_facts(state)}
+
+
+def state_summary(stored: StoredPrototype) -> dict[str, Any]:
+    """An abstract state in a list."""
+    known = stored.prototype
+    return {
+        "prototype": known.number,
+        "kind": known.state.kind.value,
+        **_facts(known.state),
+        "visits": stored.visits,
+    }
+
+
+def plan(answer: Answer, planning_ms: float) -> dict[str, Any]:
+    """A plan."""
+    found = answer.plan
+    route = found.route
+    return {
+        "reached": route is not None,
+        "reason": None if found.reason is None else found.reason.value,
+        **_route(route, answer),
+        "policy_probability": rounded(found.policy_probability),
+        "cumulative_utility": 0.0 if route is None else rounded(route.utility),
+        "start": {"prototype": answer.start, "similarity": rounded(answer.start_similarity)},
+        "goal": {
+            "matched": answer.matched,
+            "best_similarity": None if answer.best_similarity is None else rounded(answer.best_similarity),
+        },
+        "advice": found.advice.value,
+        "alternatives": [_route(other, answer) for other in found.alternatives],
+        "nearest": [
+            {**prototype(near.number, near.state), "differs": list(near.differs)} for near in answer.nearest
+        ],
+        "model_version": answer.model_version,
+        "planning_ms": rounded(planning_ms),
+    }
+
+
+def planned(answer: Answer) -> tuple[str, str]:
+    """The labels of the plan metrics: result and reason."""
+    reason = answer.plan.reason
+    if reason is None or reason is Reason.ALREADY_AT_TARGET:
+        return "reached", "" if reason is None else reason.value
+    return "not_reached", reason.value
+
+
+def _route(route: Route | None, answer: Answer) -> dict[str, Any]:
+    steps = () if route is None else route.steps
+    return {
+        "options": [step.option_id for step in steps],
+        "steps": [_step(step, answer) for step in steps],
+        "success_probability": 0.0 if route is None else rounded(route.success_probability),
+        "success_probability_lower": 0.0 if route is None else rounded(route.success_probability_lower),
+        "expected_duration": 0.0 if route is None else rounded(route.duration),
+        "expected_reward": 0.0 if route is None else rounded(route.reward),
+        "cost": 0 if route is None else route.cost,
+    }
+
+
+def _step(step: PlanStep, answer: Answer) -> dict[str, Any]:
+    taken = answer.options[step.option_id]
+    return {
+        "option_id": step.option_id,
+        "name": taken.spec.name,
+        "source": taken.source.value,
+        "from": prototype(step.start, answer.states[step.start]),
+        "to": prototype(step.end, answer.states[step.end]),
+        "probability": rounded(step.probability),
+        "probability_lower": rounded(step.probability_lower),
+        "expected_duration": rounded(step.duration),
+        "expected_reward": rounded(step.reward),
+        "utility": rounded(step.utility),
+        "executions": step.executions,
+        "policy": dict(taken.spec.policy),
+    }
+
+
+def namespaces(records: Sequence[NamespaceRecord]) -> dict[str, Any]:
+    """A tenant's namespaces."""
+    return {
+        "namespaces": [
+            {
+                "namespace": record.namespace.value,
+                "prototypes": record.prototypes,
+                "options": record.options,
+                "model_version": record.model_version,
+            }
+            for record in records
+        ]
+    }
+
+
+def event(entry: JournalEntry) -> dict[str, Any]:
+    """A journal entry."""
+    return {
+        "sequence": entry.sequence,
+        "event_id": entry.event.event_id,
+        "type": entry.event.type,
+        "tenant_id": entry.tenant.value,
+        "namespace": entry.event.namespace.value,
+        "timestamp": timestamp(entry.event.timestamp_ms),
+        "option_id": entry.event.option_id,
+        "payload": entry.event.payload,
+    }
+
+
+def _outcome(y: int | None) -> int | str | None:
+    return "FAIL" if y == FAIL else y
+
+
+def _facts(state: State) -> dict[str, Any]:
+    return {"facts": dict(state.values)} if isinstance(state, Facts) else {}

@@ -1,0 +1,71 @@
+"""What the routes work with. `somabrain.bootstrap` fills it; nothing here opens anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from somabrain.oak.changes import Stamp
+from somabrain.oak.option_manager import Limits, OptionManager
+from somabrain.oak.planning import Planning
+from somabrain.observability.metrics import Metrics
+from somabrain.ports import Authenticator, Policy, Principal, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """The settings that the edge itself holds to."""
+
+    oak_enabled: bool
+    gamma: float
+    alpha: float
+    kappa: float
+    body_max_bytes: int
+    body_batch_max_bytes: int
+    body_model_max_bytes: int
+    idempotency_ttl_s: int
+    requests_per_minute: int
+    metrics_on_main_port: bool
+    serves_requests: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """One part of the service and whether it works."""
+
+    name: str
+    ready: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything the routes ask for."""
+
+    settings: ApiSettings
+    limits: Limits
+    store: Store
+    manager: OptionManager
+    planning: Planning
+    authenticator: Authenticator
+    authenticator_may_block: bool
+    policy: Policy
+    metrics: Metrics
+    clock_ms: Callable[[], int]
+    monotonic_s: Callable[[], float]
+    new_event_id: Callable[[], str]
+    components: Callable[[], list[Component]]
+    committed: Callable[[], None]
+    """Called after each commit: there is something for the relay."""
+
+    def stamp(self, principal: Principal) -> Stamp:
+        """Now, by this principal."""
+        return Stamp(now_ms=self.clock_ms(), reported_by=principal.subject, new_event_id=self.new_event_id)
+
+
+def services_of(request: Request) -> Services:
+    """The services of the running application."""
+    services: Services = request.app.state.services
+    return services

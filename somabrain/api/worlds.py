@@ -1,0 +1,232 @@
+"""Routes: plan, look at states and namespaces, export and import models, read events."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import orjson
+from fastapi import Path, Query, Request, Response
+
+from somabrain.api import answers as a
+from somabrain.api import present
+from somabrain.api.guard import caller_of
+from somabrain.api.pages import (
+    DEFAULT_NAMESPACE,
+    NUMBER_MAX,
+    PAGE_DEFAULT,
+    Cursor,
+    Limit,
+    NamespaceQuery,
+    cursor_of,
+    number_after,
+)
+from somabrain.api.routing import WITH_BODY, NamespacePath, guarded_router, refusals
+from somabrain.api.schemas import PlanBody, state_at
+from somabrain.api.services import Services, services_of
+from somabrain.api.writes import IdempotencyKey, json_response, rounded, write
+from somabrain.errors import NotFoundError
+from somabrain.oak.changes import Stamp
+from somabrain.oak.learning import row_utility
+from somabrain.oak.model import FAIL
+from somabrain.oak.model_document import SAFE_INTEGER
+from somabrain.oak.option_manager import is_empty
+from somabrain.oak.transfer import export_model, import_model, parse_model
+from somabrain.ports import WriteTransaction
+from somabrain.tenancy import Namespace
+
+EVENTS_MAX = 1000
+_MS_PER_S = 1000
+
+router = guarded_router("planning")
+events_router = guarded_router("events")
+
+
+@router.post("/oak/plan", operation_id="plan", response_model=a.PlanAnswer, responses=refusals(404, *WITH_BODY))
+def plan(request: Request, body: PlanBody) -> Response:
+    """The options that lead from a state to a target, with their odds. Finding none is an answer, with a reason."""
+    services = services_of(request)
+    dimension = services.limits.dimension
+    start = state_at(body.start_state, dimension, "start_state")
+    target = state_at(body.target_feature, dimension, "target_feature")
+    began = services.monotonic_s()
+    with services.store.read(caller_of(request).principal.tenant) as tx:
+        answer = services.planning.plan(
+            tx,
+            Namespace(body.namespace),
+            start,
+            target,
+            threshold=body.similarity_thresh,
+            max_options=body.max_options,
+            alternatives=body.alternatives,
+            mode=body.mode,
+        )
+    elapsed_s = services.monotonic_s() - began
+    result, reason = present.planned(answer)
+    services.metrics.planner_latency.labels(result).observe(elapsed_s)
+    services.metrics.plans.labels(result, reason).inc()
+    return json_response(present.plan(answer, elapsed_s * _MS_PER_S))
+
+
+@router.get("/oak/states", operation_id="state_list", response_model=a.StateList, responses=refusals(404))
+def state_list(
+    request: Request,
+    namespace: NamespaceQuery = DEFAULT_NAMESPACE,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: Cursor = None,
+) -> Response:
+    """Lists abstract states by number."""
+    services, world = services_of(request), Namespace(namespace)
+    with services.store.read(caller_of(request).principal.tenant) as tx:
+        found = tx.prototypes(world, first=number_after(cursor) + 1, limit=limit + 1)
+        record = tx.namespace(world)
+    page = found[:limit]
+    return json_response(
+        {
+            "states": [present.state_summary(stored) for stored in page],
+            "next_cursor": cursor_of(page[-1].prototype.number) if len(found) > limit else None,
+            "model_version": 0 if record is None else record.model_version,
+        }
+    )
+
+
+@router.get(
+    "/oak/state/{prototype}", operation_id="state_get", response_model=a.StateDetail, responses=refusals(404)
+)
+def state_get(
+    request: Request,
+    prototype: Annotated[int, Path(ge=0, le=NUMBER_MAX, description="The state's number.")],
+    namespace: NamespaceQuery = DEFAULT_NAMESPACE,
+) -> Response:
+    """An abstract state, and what each option is known to do from there."""
+    services, world = services_of(request), Namespace(namespace)
+    with services.store.read(caller_of(request).principal.tenant) as tx:
+        found = tx.prototypes(world, first=prototype, limit=1)
+        record = tx.namespace(world)
+        if record is None or not found or found[0].prototype.number != prototype:
+            message = f"there is no state {prototype} in namespace {namespace}"
+            raise NotFoundError(message)
+        rows = tx.rows(world, start=prototype)
+        index = services.manager.states(tx, record)
+        kappas = {row.option_id: services.manager.get(tx, world, row.option_id).spec.kappa for row in rows}
+        states = {y: index.state(y) for row in rows for y in row.outcomes if y != FAIL}
+    options = [
+        {
+            "option_id": row.option_id,
+            "outcomes": present.outcomes(row, states),
+            "duration": rounded(row.duration),
+            "reward": rounded(row.reward),
+            "utility": rounded(row_utility(row, kappas[row.option_id])),
+            "executions": row.executions,
+        }
+        for row in rows
+    ]
+    return json_response(
+        {**present.state_summary(found[0]), "options": options, "model_version": record.model_version}
+    )
+
+
+@router.get(
+    "/oak/namespaces", operation_id="namespace_list", response_model=a.NamespaceList, responses=refusals(404)
+)
+def namespace_list(request: Request) -> Response:
+    """The tenant's namespaces that hold something."""
+    services = services_of(request)
+    with services.store.read(caller_of(request).principal.tenant) as tx:
+        return json_response(present.namespaces([record for record in tx.namespaces() if not is_empty(record)]))
+
+
+@router.delete(
+    "/oak/namespace/{namespace}",
+    operation_id="namespace_delete",
+    status_code=204,
+    response_class=Response,
+    responses=refusals(404, 409),
+)
+def namespace_delete(
+    request: Request, namespace: NamespacePath, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Deletes all that a namespace holds; its journal stays."""
+
+    def work(services: Services, tx: WriteTransaction, stamp: Stamp) -> Response:
+        services.manager.delete_namespace(tx, Namespace(namespace), stamp)
+        return Response(status_code=204)
+
+    return write(request, idempotency_key, work)
+
+
+@router.get(
+    "/oak/model",
+    operation_id="model_export",
+    response_class=Response,
+    responses={
+        **refusals(404),
+        200: {"description": "The model.", "content": {"application/json": {"schema": {"type": "object"}}}},
+    },
+)
+def model_export(request: Request, namespace: NamespaceQuery = DEFAULT_NAMESPACE) -> Response:
+    """Exports a namespace's whole model, in RFC 8785 form, floats exact."""
+    services = services_of(request)
+    with services.store.read(caller_of(request).principal.tenant) as tx:
+        content = export_model(tx, Namespace(namespace), services.limits.dimension)
+    return Response(content, media_type="application/json")
+
+
+@router.put(
+    "/oak/model",
+    operation_id="model_import",
+    response_model=a.ImportAnswer,
+    responses=refusals(404, 409, *WITH_BODY),
+    openapi_extra={
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+    },
+)
+def model_import(
+    request: Request,
+    namespace: NamespaceQuery = DEFAULT_NAMESPACE,
+    mode: Annotated[Literal["empty", "replace"], Query(description="`replace`: in place of what is there.")] = "empty",
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Imports a model that was exported, into an empty namespace or in place of what one holds."""
+    services = services_of(request)
+    model = parse_model(orjson.loads(caller_of(request).body), services.limits.dimension)
+
+    def work(services: Services, tx: WriteTransaction, stamp: Stamp) -> Response:
+        version = import_model(
+            tx,
+            Namespace(namespace),
+            model,
+            stamp,
+            manager=services.manager,
+            limits=services.limits,
+            replacing=mode == "replace",
+        )
+        return json_response(
+            {
+                "prototypes": len(model.prototypes),
+                "options": len(model.options),
+                "rows": len(model.rows),
+                "model_version": version,
+            }
+        )
+
+    return write(request, idempotency_key, work)
+
+
+@events_router.get("/events", operation_id="event_list", response_model=a.EventList, responses=refusals())
+def event_list(
+    request: Request,
+    after: Annotated[int, Query(ge=0, le=SAFE_INTEGER, description="`next` of the answer before.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=EVENTS_MAX, description="Most events of an answer.")] = PAGE_DEFAULT,
+) -> Response:
+    """The tenant's journal, oldest first."""
+    services = services_of(request)
+    with services.store.read(caller_of(request).principal.tenant) as tx:
+        entries = tx.journal(after=after, limit=limit + 1)
+    page = entries[:limit]
+    return json_response(
+        {
+            "events": [present.event(entry) for entry in page],
+            "next": page[-1].sequence if page else after,
+            "more": len(entries) > limit,
+        }
+    )

@@ -1,0 +1,1 @@
+"""Who is calling: one authenticator for each AUTH_MODE (DESIGN §8)."""

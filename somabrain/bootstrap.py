@@ -1,0 +1,182 @@
+"""The one place that knows every adapter: from settings to services."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from sqlalchemy import text
+from uuid_utils import uuid7
+
+from common.config.settings import Settings
+from somabrain.api.services import ApiSettings, Component, Services
+from somabrain.app import Application, create_app
+from somabrain.auth.anonymous import LoopbackAuthenticator
+from somabrain.auth.keys import KeyAuthenticator
+from somabrain.auth.oidc import OidcAuthenticator
+from somabrain.errors import StoreUnavailableError
+from somabrain.oak.learning import ENCODER_ID, LearningParameters
+from somabrain.oak.model import PlanParameters
+from somabrain.oak.option_manager import Limits, OptionManager
+from somabrain.oak.planning import Planning
+from somabrain.oak.worlds import Worlds
+from somabrain.observability.metrics import Metrics
+from somabrain.policy.embedded import EmbeddedPolicy, policy_source
+from somabrain.ports import Authenticator
+from somabrain.store import Database, SqlStore, database_url
+
+_MS_PER_S = 1000
+
+
+def clock_ms() -> int:
+    """Milliseconds since the epoch, UTC."""
+    return time.time_ns() // (_MS_PER_S * _MS_PER_S)
+
+
+def new_event_id() -> str:
+    """A UUIDv7 (RFC 9562 §5.7)."""
+    return str(uuid7())
+
+
+def learning_parameters(settings: Settings) -> LearningParameters:
+    """What learning in a new namespace will depend on."""
+    return LearningParameters(
+        state_similarity=settings.oak_state_similarity,
+        similarity_threshold=settings.oak_similarity_threshold,
+        time_price=settings.oak_time_price,
+        loss_price=settings.oak_loss_price,
+    )
+
+
+def oak_limits(settings: Settings) -> Limits:
+    """The limits of the option layer."""
+    return Limits(
+        dimension=settings.memory_dim,
+        learning=learning_parameters(settings),
+        options_max=settings.oak_max_options,
+        prototypes_max=settings.oak_max_prototypes,
+        tau_min_s=settings.oak_tau_min,
+        tau_max_s=settings.oak_tau_max,
+    )
+
+
+def plan_parameters(settings: Settings) -> PlanParameters:
+    """The planner's limits and prices."""
+    return PlanParameters(
+        min_probability=settings.oak_min_probability,
+        time_price=settings.oak_time_price,
+        confidence_z=settings.oak_confidence_z,
+        replan_gap=settings.oak_replan_gap,
+        policy_sweeps_max=settings.oak_policy_sweeps_max,
+    )
+
+
+def open_worlds(settings: Settings) -> Worlds:
+    """An empty cache of namespaces."""
+    return Worlds(
+        dimension=settings.memory_dim,
+        parameters=plan_parameters(settings),
+        namespaces_max=settings.oak_graph_cache_namespaces,
+        goal_sets_max=settings.oak_goal_cache_sets,
+    )
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    """The prepared database. Raises `ConfigurationError`."""
+    database = Database(
+        database_url(settings.database_url, settings.somabrain_data_dir),
+        pool_size=settings.database_pool_size,
+        timeout_s=settings.database_timeout_s,
+    )
+    try:
+        database.prepare()
+        database.hold_to({"MEMORY_DIM": str(settings.memory_dim), "encoder": ENCODER_ID})
+        yield database
+    finally:
+        database.close()
+
+
+def open_authenticator(settings: Settings) -> Authenticator:
+    """How callers are known. Raises `ConfigurationError`."""
+    if settings.auth_mode == "none":
+        return LoopbackAuthenticator()
+    if settings.auth_mode == "keys":
+        assert settings.somabrain_keys_file is not None
+        return KeyAuthenticator(settings.somabrain_keys_file, wall=time.time, monotonic=time.monotonic)
+    return OidcAuthenticator(
+        issuer=settings.oidc_issuer,
+        audience=settings.oidc_audience,
+        tenant_claim=settings.oidc_tenant_claim,
+        leeway_s=settings.oidc_leeway_s,
+        keys_ttl_s=settings.oidc_keys_ttl_s,
+        keys_cooldown_s=settings.oidc_keys_cooldown_s,
+        timeout_s=settings.oidc_timeout_s,
+        wall=time.time,
+        monotonic=time.monotonic,
+    )
+
+
+@contextmanager
+def open_services(settings: Settings) -> Iterator[Services]:
+    """Everything that the application asks for. Raises `ConfigurationError`."""
+    with ExitStack() as stack:
+        policy = EmbeddedPolicy(policy_source(settings.policy_path))
+        authenticator = open_authenticator(settings)
+        database = stack.enter_context(open_database(settings))
+        worlds, limits, metrics = open_worlds(settings), oak_limits(settings), Metrics()
+        manager = OptionManager(limits=limits, worlds=worlds)
+        yield Services(
+            settings=api_settings(settings),
+            limits=limits,
+            store=SqlStore(database),
+            manager=manager,
+            planning=Planning(
+                worlds=worlds,
+                manager=manager,
+                similarity_threshold=settings.oak_similarity_threshold,
+                max_options=settings.oak_plan_max_options,
+            ),
+            authenticator=authenticator,
+            authenticator_may_block=settings.auth_mode == "oidc",
+            policy=policy,
+            metrics=metrics,
+            clock_ms=clock_ms,
+            monotonic_s=time.perf_counter,
+            new_event_id=new_event_id,
+            components=lambda: [_database_state(database)],
+            committed=lambda: None,
+        )
+
+
+def api_settings(settings: Settings) -> ApiSettings:
+    """The settings of the HTTP edge."""
+    return ApiSettings(
+        oak_enabled=settings.enable_oak,
+        gamma=settings.oak_gamma,
+        alpha=settings.oak_alpha,
+        kappa=settings.oak_kappa,
+        body_max_bytes=settings.body_max_bytes,
+        body_batch_max_bytes=settings.body_batch_max_bytes,
+        body_model_max_bytes=settings.body_model_max_bytes,
+        idempotency_ttl_s=settings.idempotency_ttl_s,
+        requests_per_minute=settings.policy_requests_per_minute,
+        metrics_on_main_port=settings.loopback,
+        serves_requests=settings.somabrain_role != "worker",
+    )
+
+
+def make_app(settings: Settings) -> Application:
+    """The application of these settings; nothing is open yet."""
+    return create_app(lambda: open_services(settings), api_settings(settings), settings.memory_dim)
+
+
+def _database_state(database: Database) -> Component:
+    kind = "sqlite" if database.sqlite else "postgresql"
+    try:
+        with database.reading() as connection:
+            connection.execute(text("SELECT 1"))
+    except StoreUnavailableError as error:
+        return Component(name="database", ready=False, detail=f"{kind}: {error.__cause__}")
+    return Component(name="database", ready=True, detail=kind)

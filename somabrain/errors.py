@@ -1,0 +1,324 @@
+"""Every refusal the service can give, one class for each.
+
+The docstring's first line is the default message, `code` is stable and part of the API, and the
+second paragraph of the docstring says what to do about it (the error reference is generated from
+both). Nothing here knows HTTP: `somabrain.api.errors` maps classes to statuses.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+Location = tuple[str | int, ...]
+
+
+class SomabrainError(Exception):
+    """The request was refused.
+
+    The base of all refusals; never raised itself.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, detail: str | None = None, *, loc: Location = ()) -> None:
+        """`detail` replaces the class's own message; `loc` is the path to the offending part of the body."""
+        self.detail = detail or self.message()
+        self.loc = loc
+        super().__init__(self.detail)
+
+    @classmethod
+    def message(cls) -> str:
+        """The first line of the class's docstring."""
+        return (cls.__doc__ or "").strip().split("\n", 1)[0]
+
+    @classmethod
+    def remedy(cls) -> str:
+        """What to do about it: the docstring after its first line."""
+        rest = (cls.__doc__ or "").strip().split("\n", 1)[1:]
+        return " ".join("".join(rest).split())
+
+    def within(self, *prefix: str | int) -> SomabrainError:
+        """This error with its location put below `prefix`: the index in a batch, say."""
+        self.loc = (*prefix, *self.loc)
+        if prefix:
+            self.detail = f"{'.'.join(str(part) for part in prefix)}: {self.detail}"
+        return self
+
+
+class InvalidRequestError(SomabrainError):
+    """The request is not valid.
+
+    `errors` names each offending field. Mend the request; sending it again unchanged gives the same answer.
+    """
+
+    code = "invalid_request"
+
+
+class NumberOutOfRangeError(InvalidRequestError):
+    """A number is not finite or outside its range.
+
+    Rewards lie within ±1e9, vector components within ±1e15, whole numbers within ±(2^53 - 1).
+    """
+
+    code = "number_out_of_range"
+
+
+class FactsCancelError(InvalidRequestError):
+    """The signed features of these facts cancel to a zero vector.
+
+    Add or rename a fact: the sum of the hashed features must not be zero.
+    """
+
+    code = "facts_cancel"
+
+
+class EmbedderUnavailableError(InvalidRequestError):
+    """No text embedder is configured.
+
+    Give the state as `features` or as a `vector`.
+    """
+
+    code = "embedder_unavailable"
+
+
+class ModeUnavailableError(InvalidRequestError):
+    """This planning mode is not available.
+
+    Use `mode: "safe"`.
+    """
+
+    code = "mode_unavailable"
+
+
+class OptionExistsError(SomabrainError):
+    """An option with this id exists, active or retired.
+
+    Choose another id, or replace the option with PUT.
+    """
+
+    code = "option_exists"
+
+
+class OptionLimitError(SomabrainError):
+    """The namespace holds its maximum of active options.
+
+    Retire options that are not needed, or raise OAK_MAX_OPTIONS.
+    """
+
+    code = "option_limit"
+
+
+class OptionNotFoundError(SomabrainError):
+    """There is no option with this id in the namespace.
+
+    List what there is with GET /oak/options.
+    """
+
+    code = "option_not_found"
+
+
+class OptionRetiredError(SomabrainError):
+    """The option is retired.
+
+    A retired option is kept but takes no runs, and it can't be replaced. Create one under another id.
+    """
+
+    code = "option_retired"
+
+
+class VersionConflictError(SomabrainError):
+    """The option's version is not the one named in If-Match.
+
+    Read the option again and decide on what it says now.
+    """
+
+    code = "version_conflict"
+
+
+class StateLimitError(SomabrainError):
+    """The namespace holds its maximum of abstract states.
+
+    Report coarser states, use another namespace, or raise OAK_MAX_PROTOTYPES.
+    """
+
+    code = "state_limit"
+
+
+class NamespaceNotEmptyError(SomabrainError):
+    """The namespace to import into is not empty.
+
+    Delete it first, or import with `mode=replace`.
+    """
+
+    code = "namespace_not_empty"
+
+
+class ModelIncompatibleError(SomabrainError):
+    """The model was exported with another format, vector dimension or encoder.
+
+    Import it into a server with the same MEMORY_DIM and encoder.
+    """
+
+    code = "model_incompatible"
+
+
+class IdempotencyConflictError(SomabrainError):
+    """This Idempotency-Key was used with another body.
+
+    A key stands for one request. Use a new key for a new request.
+    """
+
+    code = "idempotency_conflict"
+
+
+class NotFoundError(SomabrainError):
+    """There is nothing at this address.
+
+    Check the path against /docs.
+    """
+
+    code = "not_found"
+
+
+class MethodNotAllowedError(SomabrainError):
+    """The address does not take this method.
+
+    The Allow header names those it takes.
+    """
+
+    code = "method_not_allowed"
+
+
+class InvalidJsonError(SomabrainError):
+    """The body is not JSON.
+
+    NaN, Infinity, numbers beyond a double and lone surrogates are not JSON either (RFC 8259).
+    """
+
+    code = "invalid_json"
+
+
+class BodyTooLargeError(SomabrainError):
+    """The body is larger than this route takes.
+
+    Split it; the batch routes take more than the single ones.
+    """
+
+    code = "body_too_large"
+
+
+class UnsupportedMediaTypeError(SomabrainError):
+    """The body must be application/json.
+
+    Send `Content-Type: application/json`, not compressed.
+    """
+
+    code = "unsupported_media_type"
+
+
+class OakDisabledError(SomabrainError):
+    """The option layer is switched off on this server.
+
+    Start the server with ENABLE_OAK=true.
+    """
+
+    code = "oak_disabled"
+
+
+class UnauthenticatedError(SomabrainError):
+    """A valid credential is required.
+
+    Send `Authorization: Bearer …` with a token or key that this server knows.
+    """
+
+    code = "unauthenticated"
+
+
+class TenantInvalidError(UnauthenticatedError):
+    """The credential does not name a valid tenant.
+
+    The tenant claim is 1 to 64 of A-Za-z0-9._-.
+    """
+
+    code = "tenant_invalid"
+
+
+class ForbiddenError(SomabrainError):
+    """The policy does not allow this.
+
+    The detail holds the policy's reasons. Ask for a role that allows the action.
+    """
+
+    code = "forbidden"
+
+
+class BadHostError(SomabrainError):
+    """The Host header is not a loopback name.
+
+    Without authentication the server answers only to localhost, 127.0.0.1 and [::1].
+    """
+
+    code = "bad_host"
+
+
+class BadOriginError(SomabrainError):
+    """The Origin header names another site.
+
+    Without authentication no web page of another origin may call the server.
+    """
+
+    code = "bad_origin"
+
+
+class RateLimitedError(SomabrainError):
+    """Too many requests.
+
+    Wait for the number of seconds in Retry-After.
+    """
+
+    code = "rate_limited"
+
+    def __init__(self, detail: str | None = None, *, retry_after_s: int = 1) -> None:
+        """`retry_after_s`: whole seconds after which a request may pass again."""
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class PolicyUnavailableError(SomabrainError):
+    """The policy engine did not answer.
+
+    Nothing was done. Try again; if it persists the operator has to look at the policy engine.
+    """
+
+    code = "policy_unavailable"
+
+
+class IdentityUnavailableError(SomabrainError):
+    """The identity provider's keys can't be fetched.
+
+    Nothing was done. Try again; if it persists the operator has to look at OIDC_ISSUER.
+    """
+
+    code = "identity_unavailable"
+
+
+class StoreUnavailableError(SomabrainError):
+    """The database can't take this now.
+
+    Nothing was written. Try again with the same Idempotency-Key.
+    """
+
+    code = "store_unavailable"
+
+
+class InternalError(SomabrainError):
+    """The server failed.
+
+    This is a defect. Report it with the trace id.
+    """
+
+    code = "internal_error"
+
+
+class ConfigurationError(Exception):
+    """The service can't start as it is configured; the message is one line that says why."""

@@ -1,0 +1,1 @@
+"""Oak, the option layer: states, option models learned from executions, and plans over them."""

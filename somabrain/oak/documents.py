@@ -1,0 +1,158 @@
+"""Nouns as JSON documents and back: what is stored, journalled, exported and answered. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from somabrain.errors import InvalidRequestError
+from somabrain.oak.learning import facts, unit_vector
+from somabrain.oak.model import Ending, Execution, Facts, Json, Option, OptionSpec, State, Termination, Vector
+
+_MS_PER_S = 1000
+_US_PER_MS = 1000
+
+
+def timestamp(at_ms: int) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    seconds, ms = divmod(at_ms, _MS_PER_S)
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=ms * _US_PER_MS)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def timestamp_ms(text: str) -> int:
+    """The inverse of `timestamp`; any RFC 3339 time with a zone. Raises `ValueError`."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        message = f"a time needs a zone: {text!r}"
+        raise ValueError(message)
+    whole = moment.replace(microsecond=0)
+    return int(whole.timestamp()) * _MS_PER_S + moment.microsecond // _US_PER_MS
+
+
+def vector_base64(vector: Vector) -> str:
+    """The vector's little-endian float32 in base64 (RFC 4648 §4)."""
+    return base64.b64encode(vector.data).decode()
+
+
+def vector_of_base64(text: str, dimension: int) -> Vector:
+    """The unit vector of base64 little-endian float32 of any length > 0. Raises as `unit_vector`."""
+    return unit_vector(_float32(text), dimension)
+
+
+def _float32(text: str) -> np.typing.NDArray[np.float32]:
+    try:
+        data = base64.b64decode(text, validate=True)
+        return np.frombuffer(data, dtype="<f4")
+    except (binascii.Error, ValueError):
+        message = "vector_b64 is base64 of little-endian float32"
+        raise InvalidRequestError(message, loc=("vector_b64",)) from None
+
+
+def state_document(state: State) -> dict[str, Json]:
+    """`{"features": …}` or `{"vector_b64": …}`, exact."""
+    if isinstance(state, Facts):
+        return {"features": dict(state.values)}
+    return {"vector_b64": vector_base64(state)}
+
+
+def state_of_document(document: Mapping[str, Json]) -> State:
+    """The state of a document that `state_document` made: a vector is taken bit for bit, not normalised again."""
+    if "features" in document:
+        return facts(document["features"])
+    return Vector(data=_float32(document["vector_b64"]).tobytes())
+
+
+def spec_document(spec: OptionSpec) -> dict[str, Json]:
+    """What was declared of an option, exact."""
+    return {
+        "name": spec.name,
+        "description": spec.description,
+        "target": state_document(spec.target),
+        "policy": dict(spec.policy),
+        "termination": termination_document(spec.termination),
+        "kappa": spec.kappa,
+        "gamma": spec.gamma,
+        "alpha": spec.alpha,
+        "metadata": dict(spec.metadata),
+    }
+
+
+def termination_document(termination: Termination) -> dict[str, Json]:
+    """The members that are set."""
+    given = {"similarity": termination.similarity, "max_steps": termination.max_steps}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def spec_of_document(document: Mapping[str, Json]) -> OptionSpec:
+    """The inverse of `spec_document`."""
+    return OptionSpec(
+        name=document["name"],
+        description=document["description"],
+        target=state_of_document(document["target"]),
+        policy=document["policy"],
+        termination=Termination(**document["termination"]),
+        kappa=document["kappa"],
+        gamma=document["gamma"],
+        alpha=document["alpha"],
+        metadata=document["metadata"],
+    )
+
+
+def option_document(option: Option, tau_s: float) -> dict[str, Any]:
+    """The option as the API answers it and as its events carry it; `tau_s` by DESIGN §5.6."""
+    return {
+        "option_id": option.option_id,
+        **spec_document(option.spec),
+        "status": option.status.value,
+        "source": option.source.value,
+        "policy_version": option.policy_version,
+        "tau_s": tau_s,
+        "utility": option.utility,
+        "executions": option.lifetime.executions,
+        "censored": option.lifetime.censored,
+        "success_rate": option.success_rate,
+        "mean_duration": option.mean_duration,
+        "version": option.version,
+        "created_at": timestamp(option.created_at_ms),
+        "updated_at": timestamp(option.updated_at_ms),
+    }
+
+
+def execution_document(run: Execution) -> dict[str, Json]:
+    """A run as journalled."""
+    rewards: dict[str, Json] = (
+        {"reward": run.reward, "duration": run.duration} if run.rewards is None else {"rewards": list(run.rewards)}
+    )
+    return {
+        "start": state_document(run.start),
+        "final": state_document(run.final),
+        **rewards,
+        "terminated_by": run.ending.value,
+        "occurred_at": run.occurred_at,
+    }
+
+
+def execution_of_document(document: Mapping[str, Json]) -> Execution:
+    """The inverse of `execution_document`."""
+    rewards = document.get("rewards")
+    return Execution(
+        start=state_of_document(document["start"]),
+        final=state_of_document(document["final"]),
+        rewards=None if rewards is None else tuple(rewards),
+        reward=document.get("reward", 0.0),
+        duration=document["duration"] if rewards is None else len(rewards),
+        ending=Ending(document["terminated_by"]),
+        occurred_at=document["occurred_at"],
+    )
+
+
+def json_text(document: Mapping[str, Json]) -> str:
+    """JSON text with escaped non-ASCII, so that any database text column holds it."""
+    return json.dumps(document, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,280 @@
+"""The use cases of the option layer: declare, record, retire, look up, plan.
+
+Every function takes the transaction it works in: one request, one transaction, one commit, with the event inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from somabrain.errors import (
+    InvalidRequestError,
+    OptionExistsError,
+    OptionLimitError,
+    OptionNotFoundError,
+    OptionRetiredError,
+    SomabrainError,
+    VersionConflictError,
+)
+from somabrain.oak.changes import Change, Recorded, Stamp, option_event, retirement_event
+from somabrain.oak.learning import Draft, LearningParameters, StateIndex, facts_vector, similarity
+from somabrain.oak.learning.retention import retention_s
+from somabrain.oak.model import (
+    Evidence,
+    Execution,
+    Facts,
+    Lifetime,
+    Option,
+    OptionSpec,
+    Source,
+    State,
+    Status,
+)
+from somabrain.oak.recording import Recorder
+from somabrain.oak.worlds import Worlds
+from somabrain.ports import NamespaceRecord, ReadTransaction, WriteTransaction
+from somabrain.tenancy import Namespace
+
+RESERVED_PREFIXES = ("act:", "disc:", "goal:")
+"""Ids that the service gives itself (DESIGN §7)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The settings that the use cases hold to."""
+
+    dimension: int
+    learning: LearningParameters
+    options_max: int
+    prototypes_max: int
+    tau_min_s: float
+    tau_max_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An option and the similarity of the asked state to its target."""
+
+    option: Option
+    similarity: float
+
+
+class OptionManager:
+    """Declares options, learns from their runs, and looks them up."""
+
+    def __init__(self, *, limits: Limits, worlds: Worlds) -> None:
+        """`worlds` may be shared with the planning use case."""
+        self._limits = limits
+        self._worlds = worlds
+
+    def tau_s(self, option: Option) -> float:
+        """The option's retention, seconds."""
+        return retention_s(option.utility, self._limits.tau_min_s, self._limits.tau_max_s)
+
+    def create(
+        self, tx: WriteTransaction, namespace: Namespace, option_id: str, spec: OptionSpec, stamp: Stamp
+    ) -> tuple[Option, int]:
+        """Declares an option; returns it and the model version.
+
+        Raises `InvalidRequestError` for a reserved id, `OptionExistsError`, `OptionLimitError`, `FactsCancelError`.
+        """
+        if option_id.startswith(RESERVED_PREFIXES):
+            message = f"option_id must not start with {', '.join(RESERVED_PREFIXES)}: these ids are given by the service"
+            raise InvalidRequestError(message, loc=("option_id",))
+        self._check_target(spec)
+        record = self.opened(tx, namespace)
+        if tx.option(namespace, option_id) is not None:
+            message = f"option {option_id!r} exists in namespace {namespace}"
+            raise OptionExistsError(message)
+        if record.active_options >= self._limits.options_max:
+            message = f"namespace {namespace} holds its maximum of {self._limits.options_max} active options"
+            raise OptionLimitError(message)
+        option = Option(
+            option_id=option_id,
+            spec=spec,
+            status=Status.ACTIVE,
+            source=Source.DECLARED,
+            policy_version=1,
+            version=1,
+            created_at_ms=stamp.now_ms,
+            updated_at_ms=stamp.now_ms,
+            lifetime=Lifetime(),
+            evidence=Evidence(),
+        )
+        tx.save_options(namespace, [option])
+        version = tx.append(option_event(stamp, Change.OPTION_CREATED, namespace, option, self.tau_s(option)))
+        tx.save_namespace(
+            replace(
+                record, model_version=version, options=record.options + 1, active_options=record.active_options + 1
+            )
+        )
+        return option, version
+
+    def replace(
+        self,
+        tx: WriteTransaction,
+        namespace: Namespace,
+        option_id: str,
+        spec: OptionSpec,
+        stamp: Stamp,
+        expected_versions: frozenset[int] | None = None,
+    ) -> Option:
+        """Replaces what was declared; other policy, termination, target or γ start the rows afresh.
+
+        `expected_versions`: the option must have one of them; `None`: any. Raises `OptionNotFoundError`,
+        `OptionRetiredError`, `VersionConflictError`, `FactsCancelError`.
+        """
+        self._check_target(spec)
+        before = self.get(tx, namespace, option_id)
+        if before.status is Status.RETIRED:
+            message = f"option {option_id!r} is retired"
+            raise OptionRetiredError(message)
+        if expected_versions is not None and before.version not in expected_versions:
+            message = f"option {option_id!r} is at version {before.version}"
+            raise VersionConflictError(message)
+        other_policy = _models_another_policy(before.spec, spec)
+        option = replace(
+            before,
+            spec=spec,
+            version=before.version + 1,
+            policy_version=before.policy_version + (1 if other_policy else 0),
+            updated_at_ms=stamp.now_ms,
+            evidence=Evidence() if other_policy else before.evidence,
+        )
+        if other_policy:
+            tx.drop_rows(namespace, option_id)
+        tx.save_options(namespace, [option])
+        version = tx.append(option_event(stamp, Change.OPTION_UPDATED, namespace, option, self.tau_s(option)))
+        tx.save_namespace(replace(self.opened(tx, namespace), model_version=version))
+        return option
+
+    def retire(self, tx: WriteTransaction, namespace: Namespace, option_id: str, stamp: Stamp) -> None:
+        """Retires an option: kept, not planned. Again: nothing. Raises `OptionNotFoundError`."""
+        before = self.get(tx, namespace, option_id)
+        if before.status is Status.RETIRED:
+            return
+        option = replace(
+            before, status=Status.RETIRED, version=before.version + 1, updated_at_ms=stamp.now_ms
+        )
+        tx.save_options(namespace, [option])
+        version = tx.append(retirement_event(stamp, namespace, option))
+        record = self.opened(tx, namespace)
+        tx.save_namespace(replace(record, model_version=version, active_options=record.active_options - 1))
+
+    def record(
+        self, tx: WriteTransaction, namespace: Namespace, option_id: str, run: Execution, stamp: Stamp
+    ) -> Recorded:
+        """Learns from one run.
+
+        Raises `OptionNotFoundError`, `OptionRetiredError`, `StateLimitError`, `FactsCancelError`.
+        """
+        recorder = self._recorder(tx, namespace)
+        recorded = recorder.record(option_id, run, stamp)
+        tx.save_namespace(recorder.finish())
+        return recorded
+
+    def record_batch(
+        self, tx: WriteTransaction, namespace: Namespace, runs: Sequence[tuple[str, Execution]], stamp: Stamp
+    ) -> list[Recorded]:
+        """Learns from runs in their order, all or none. Raises as `record`, located by the run's index."""
+        recorder = self._recorder(tx, namespace)
+        answers = []
+        for place, (option_id, run) in enumerate(runs):
+            try:
+                answers.append(recorder.record(option_id, run, stamp))
+            except SomabrainError as error:
+                raise error.within("executions", place) from None
+        tx.save_namespace(recorder.finish())
+        return answers
+
+    def _recorder(self, tx: WriteTransaction, namespace: Namespace) -> Recorder:
+        record = self.opened(tx, namespace)
+        draft = Draft(
+            self._worlds.index(tx, record), record.prototypes, self._limits.dimension, record.learning.state_similarity
+        )
+        return Recorder(
+            tx, record, draft, dimension=self._limits.dimension, prototypes_max=self._limits.prototypes_max
+        )
+
+    def get(self, tx: ReadTransaction, namespace: Namespace, option_id: str) -> Option:
+        """The option, active or retired. Raises `OptionNotFoundError`."""
+        option = tx.option(namespace, option_id)
+        if option is None:
+            message = f"there is no option {option_id!r} in namespace {namespace}"
+            raise OptionNotFoundError(message)
+        return option
+
+    def search(
+        self, tx: ReadTransaction, namespace: Namespace, query: State, *, top_k: int, min_similarity: float
+    ) -> list[Found]:
+        """The active options whose targets `query` meets best, ties by id. Raises `FactsCancelError`."""
+        if isinstance(query, Facts):
+            facts_vector(query, self._limits.dimension)
+        record = tx.namespace(namespace)
+        if record is None:
+            return []
+        options = tx.options(namespace, status=Status.ACTIVE)
+        found = [
+            Found(option=option, similarity=likeness)
+            for option in options
+            if (likeness := similarity(query, option.spec.target)) is not None and likeness >= min_similarity
+        ]
+        return sorted(found, key=lambda hit: (-hit.similarity, hit.option.option_id))[:top_k]
+
+    def delete_namespace(self, tx: WriteTransaction, namespace: Namespace, stamp: Stamp) -> None:
+        """Deletes what the namespace holds; where it holds nothing, does nothing."""
+        record = tx.namespace(namespace)
+        if record is None or is_empty(record):
+            return
+        tx.clear_namespace(namespace)
+        payload = {"prototypes": record.prototypes, "options": record.options}
+        version = tx.append(stamp.event(Change.NAMESPACE_DELETED, namespace, payload, {}))
+        tx.save_namespace(self.blank(namespace, version))
+
+    def unseen(self, namespace: Namespace) -> NamespaceRecord:
+        """What a namespace is before anything is written to it: empty, at version 0."""
+        return self.blank(namespace, 0)
+
+    def states(self, tx: ReadTransaction, record: NamespaceRecord) -> StateIndex:
+        """The namespace's prototypes, at least those that `record` counts."""
+        return self._worlds.index(tx, record)
+
+    def opened(self, tx: ReadTransaction, namespace: Namespace) -> NamespaceRecord:
+        """The namespace; where it holds nothing, a new beginning with this process's learning settings."""
+        record = tx.namespace(namespace)
+        if record is not None and not is_empty(record):
+            return record
+        fresh = self.blank(namespace, tx.sequence() + 1)
+        return fresh if record is None else replace(fresh, model_version=record.model_version)
+
+    def blank(self, namespace: Namespace, born: int) -> NamespaceRecord:
+        """A namespace that begins at sequence `born` and holds nothing yet."""
+        return NamespaceRecord(
+            namespace=namespace,
+            model_version=born,
+            born=born,
+            learning=self._limits.learning,
+            prototypes=0,
+            options=0,
+            active_options=0,
+        )
+
+    def _check_target(self, spec: OptionSpec) -> None:
+        if isinstance(spec.target, Facts):
+            try:
+                facts_vector(spec.target, self._limits.dimension)
+            except SomabrainError as error:
+                raise error.within("target") from None
+
+
+def is_empty(record: NamespaceRecord) -> bool:
+    """Whether a namespace holds neither prototypes nor options (DESIGN §7)."""
+    return record.prototypes == 0 and record.options == 0
+
+
+def _models_another_policy(before: OptionSpec, after: OptionSpec) -> bool:
+    def modelled(spec: OptionSpec) -> tuple[object, ...]:
+        return (dict(spec.policy), spec.termination, spec.target, spec.gamma)
+
+    return modelled(before) != modelled(after)

@@ -1,0 +1,279 @@
+"""What the use cases ask of the outside: one protocol for each outside system.
+
+A port says what is true of every adapter; the contract suites under `tests/contract/` hold each adapter to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from somabrain.oak.learning import LearningParameters
+from somabrain.oak.model import Json, ModelRow, Option, Prototype, Source, Status
+from somabrain.tenancy import Namespace, TenantId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who is calling, verified: the owner of the data, the caller's own name, and what it may be."""
+
+    tenant: TenantId
+    subject: str
+    roles: tuple[str, ...]
+
+
+class Authenticator(Protocol):
+    """Turns a request's headers into a principal."""
+
+    def authenticate(self, headers: Mapping[str, str]) -> Principal:
+        """The verified caller. Header names are lower case. May block on the network.
+
+        Raises `UnauthenticatedError`, `TenantInvalidError`, `IdentityUnavailableError` and, in mode none,
+        `BadHostError` and `BadOriginError`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What the policy is asked about one request (DESIGN §8); `usage` holds numbers by name."""
+
+    method: str
+    path: tuple[str, ...]
+    action: str
+    namespace: str
+    resource_kind: str
+    resource_id: str | None
+    principal: Principal
+    usage: Mapping[str, float]
+
+    def as_input(self) -> dict[str, Any]:
+        """The policy's `input` document."""
+        who = self.principal
+        return {
+            "method": self.method,
+            "path": list(self.path),
+            "action": self.action,
+            "tenant": who.tenant.value,
+            "namespace": self.namespace,
+            "resource": {"kind": self.resource_kind, "id": self.resource_id},
+            "user": {"subject": who.subject, "tenant": who.tenant.value, "roles": list(who.roles)},
+            "usage": dict(self.usage),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The policy's answer. Allowed only where the policy said so in as many words.
+
+    `retry_after_s` is set where a limit was the reason to refuse.
+    """
+
+    allowed: bool
+    reasons: tuple[str, ...] = ()
+    retry_after_s: int | None = None
+
+
+class Policy(Protocol):
+    """Decides every request."""
+
+    def decide(self, question: Question) -> Decision:
+        """The decision; anything but a clear allow is a denial. Thread-safe.
+
+        Raises `PolicyUnavailableError` where the engine can't be reached.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamespaceRecord:
+    """A namespace: what its caches are keyed by and what its learning depends on.
+
+    `born` is the journal sequence at which it began anew (creation, deletion, import): prototypes are only ever
+    added while it stays the same. `model_version` is the sequence of the last row that changed the model.
+    """
+
+    namespace: Namespace
+    model_version: int
+    born: int
+    learning: LearningParameters
+    prototypes: int
+    options: int
+    active_options: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A change, in the past tense: the name and fields of an Avro record (DESIGN §9).
+
+    `request` is what the change was made from, as normalised, so that a replay makes it again; `None` where there
+    is nothing to make again.
+    """
+
+    type: str
+    namespace: Namespace
+    option_id: str | None
+    payload: Mapping[str, Json]
+    request: Mapping[str, Json] | None
+    reported_by: str
+    timestamp_ms: int
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """An event with its place in its tenant's journal; sequences count from 1 without gaps."""
+
+    tenant: TenantId
+    sequence: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyScope:
+    """What an Idempotency-Key is unique within (DESIGN §7); `path` includes the query."""
+
+    subject: str
+    method: str
+    path: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A stored answer: of the request whose body had this SHA-256."""
+
+    body_sha256: bytes
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    expires_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPrototype:
+    """A prototype and how many reported states were assigned to it."""
+
+    prototype: Prototype
+    visits: int
+
+
+class ReadTransaction(Protocol):
+    """A snapshot of one tenant's data. Never waits for writers."""
+
+    @property
+    def tenant(self) -> TenantId:
+        """Whose data."""
+        ...
+
+    def namespace(self, namespace: Namespace) -> NamespaceRecord | None:
+        """The namespace, `None` if nothing was ever written to it."""
+        ...
+
+    def namespaces(self) -> list[NamespaceRecord]:
+        """All of them, by name."""
+        ...
+
+    def option(self, namespace: Namespace, option_id: str) -> Option | None:
+        """The option, active or retired."""
+        ...
+
+    def options(
+        self,
+        namespace: Namespace,
+        *,
+        after: str = "",
+        limit: int | None = None,
+        status: Status | None = None,
+        source: Source | None = None,
+    ) -> list[Option]:
+        """Options with ids above `after`, ascending by code point."""
+        ...
+
+    def rows(
+        self,
+        namespace: Namespace,
+        *,
+        option_id: str | None = None,
+        start: int | None = None,
+        after: int = -1,
+        limit: int | None = None,
+        active_only: bool = False,
+    ) -> list[ModelRow]:
+        """Executed rows, ascending by (option id, start), of starts above `after`."""
+        ...
+
+    def prototypes(self, namespace: Namespace, *, first: int = 0, limit: int | None = None) -> list[StoredPrototype]:
+        """Prototypes numbered `first` and above, ascending."""
+        ...
+
+    def journal(
+        self, *, after: int = 0, limit: int | None = None, namespace: Namespace | None = None
+    ) -> list[JournalEntry]:
+        """Journal entries of sequences above `after`, ascending."""
+        ...
+
+    def sequence(self) -> int:
+        """The last sequence of the tenant's journal, 0 if it is empty."""
+        ...
+
+
+class WriteTransaction(ReadTransaction, Protocol):
+    """The one writer of a tenant. All of it is committed, or none."""
+
+    def append(self, event: Event) -> int:
+        """Adds a journal row and returns its sequence."""
+        ...
+
+    def save_namespace(self, record: NamespaceRecord) -> None:
+        """Creates or replaces the record."""
+        ...
+
+    def clear_namespace(self, namespace: Namespace) -> None:
+        """Deletes the namespace's prototypes, options and rows; its record stays until saved anew."""
+        ...
+
+    def save_options(self, namespace: Namespace, options: Sequence[Option]) -> None:
+        """Creates or replaces options."""
+        ...
+
+    def save_rows(self, namespace: Namespace, rows: Sequence[ModelRow]) -> None:
+        """Creates or replaces rows."""
+        ...
+
+    def drop_rows(self, namespace: Namespace, option_id: str) -> None:
+        """Deletes an option's rows."""
+        ...
+
+    def add_prototypes(self, namespace: Namespace, prototypes: Sequence[StoredPrototype]) -> None:
+        """Adds new prototypes."""
+        ...
+
+    def add_visits(self, namespace: Namespace, visits: Mapping[int, int]) -> None:
+        """Raises prototypes' visits."""
+        ...
+
+    def reply(self, scope: ReplyScope, now_ms: int) -> Reply | None:
+        """The stored answer of this scope that has not expired."""
+        ...
+
+    def save_reply(self, scope: ReplyScope, reply: Reply) -> None:
+        """Stores an answer in this transaction."""
+        ...
+
+
+class Store(Protocol):
+    """The system of record (ADR 0001)."""
+
+    def read(self, tenant: TenantId) -> AbstractContextManager[ReadTransaction]:
+        """A snapshot. Raises `StoreUnavailableError`."""
+        ...
+
+    def write(self, tenant: TenantId) -> AbstractContextManager[WriteTransaction]:
+        """The tenant's only writer until the block ends; commits at its end, rolls back on an exception.
+
+        Raises `StoreUnavailableError`, also where the commit fails; then nothing was written.
+        """
+        ...

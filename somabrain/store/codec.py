@@ -1,0 +1,169 @@
+"""Nouns as table rows and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from somabrain.oak.documents import json_text, spec_document, spec_of_document
+from somabrain.oak.learning import LearningParameters, facts
+from somabrain.oak.model import Evidence, Facts, Lifetime, ModelRow, Option, Prototype, Source, Status, Vector
+from somabrain.ports import Event, JournalEntry, NamespaceRecord, StoredPrototype
+from somabrain.tenancy import Namespace, TenantId
+
+OUTCOME = np.dtype([("outcome", "<i4"), ("probability", "<f8"), ("reach", "<f8")])
+"""One outcome of a row as stored: prototype number or -1 for FAIL, P, P~."""
+
+Columns = dict[str, Any]
+
+
+def namespace_columns(record: NamespaceRecord) -> Columns:
+    """The record as columns of `namespaces`."""
+    return {
+        "namespace": record.namespace.value,
+        "model_version": record.model_version,
+        "born": record.born,
+        "learning": json_text(asdict(record.learning)),
+        "prototypes": record.prototypes,
+        "options": record.options,
+        "active_options": record.active_options,
+    }
+
+
+def namespace_of(row: Mapping[str, Any]) -> NamespaceRecord:
+    """The inverse of `namespace_columns`."""
+    return NamespaceRecord(
+        namespace=Namespace(row["namespace"]),
+        model_version=row["model_version"],
+        born=row["born"],
+        learning=LearningParameters(**json.loads(row["learning"])),
+        prototypes=row["prototypes"],
+        options=row["options"],
+        active_options=row["active_options"],
+    )
+
+
+def option_columns(option: Option) -> Columns:
+    """The option as columns of `options`."""
+    return {
+        "option_id": option.option_id,
+        "status": option.status.value,
+        "source": option.source.value,
+        "version": option.version,
+        "policy_version": option.policy_version,
+        "created_at_ms": option.created_at_ms,
+        "updated_at_ms": option.updated_at_ms,
+        "spec": json_text(spec_document(option.spec)),
+        "executions": option.lifetime.executions,
+        "successes": option.lifetime.successes,
+        "steps": option.lifetime.steps,
+        "censored": option.lifetime.censored,
+        "evidence_runs": option.evidence.runs,
+        "evidence_feature": option.evidence.feature,
+        "evidence_reward": option.evidence.reward,
+    }
+
+
+def option_of(row: Mapping[str, Any]) -> Option:
+    """The inverse of `option_columns`."""
+    return Option(
+        option_id=row["option_id"],
+        spec=spec_of_document(json.loads(row["spec"])),
+        status=Status(row["status"]),
+        source=Source(row["source"]),
+        policy_version=row["policy_version"],
+        version=row["version"],
+        created_at_ms=row["created_at_ms"],
+        updated_at_ms=row["updated_at_ms"],
+        lifetime=Lifetime(
+            executions=row["executions"], successes=row["successes"], steps=row["steps"], censored=row["censored"]
+        ),
+        evidence=Evidence(
+            runs=row["evidence_runs"], feature=row["evidence_feature"], reward=row["evidence_reward"]
+        ),
+    )
+
+
+def model_row_columns(row: ModelRow) -> Columns:
+    """The row as columns of `model_rows`."""
+    outcomes = np.empty(len(row.outcomes), dtype=OUTCOME)
+    outcomes["outcome"], outcomes["probability"], outcomes["reach"] = row.outcomes, row.probability, row.reach
+    return {
+        "option_id": row.option_id,
+        "start": row.start,
+        "z": row.z,
+        "executions": row.executions,
+        "duration": row.duration,
+        "reward": row.reward,
+        "feature": row.feature,
+        "outcomes": outcomes.tobytes(),
+    }
+
+
+def model_row_of(row: Mapping[str, Any]) -> ModelRow:
+    """The inverse of `model_row_columns`."""
+    outcomes = np.frombuffer(row["outcomes"], dtype=OUTCOME)
+    return ModelRow(
+        option_id=row["option_id"],
+        start=row["start"],
+        z=row["z"],
+        executions=row["executions"],
+        duration=row["duration"],
+        reward=row["reward"],
+        feature=row["feature"],
+        outcomes=tuple(outcomes["outcome"].tolist()),
+        probability=tuple(outcomes["probability"].tolist()),
+        reach=tuple(outcomes["reach"].tolist()),
+    )
+
+
+def prototype_columns(stored: StoredPrototype) -> Columns:
+    """The prototype as columns of `prototypes`."""
+    state = stored.prototype.state
+    return {
+        "number": stored.prototype.number,
+        "facts": json.dumps(json.loads(state.canonical)) if isinstance(state, Facts) else None,
+        "vector": state.data if isinstance(state, Vector) else None,
+        "visits": stored.visits,
+    }
+
+
+def prototype_of(row: Mapping[str, Any]) -> StoredPrototype:
+    """The inverse of `prototype_columns`."""
+    state = facts(json.loads(row["facts"])) if row["facts"] is not None else Vector(data=bytes(row["vector"]))
+    return StoredPrototype(prototype=Prototype(number=row["number"], state=state), visits=row["visits"])
+
+
+def journal_columns(entry: JournalEntry) -> Columns:
+    """The entry as columns of `journal`, its tenant apart."""
+    event = entry.event
+    return {
+        "sequence": entry.sequence,
+        "event_id": event.event_id,
+        "type": event.type,
+        "namespace": event.namespace.value,
+        "option_id": event.option_id,
+        "timestamp_ms": event.timestamp_ms,
+        "reported_by": json.dumps(event.reported_by),
+        "payload": json_text(event.payload),
+        "request": None if event.request is None else json_text(event.request),
+    }
+
+
+def journal_entry_of(row: Mapping[str, Any]) -> JournalEntry:
+    """The inverse of `journal_columns`."""
+    event = Event(
+        type=row["type"],
+        namespace=Namespace(row["namespace"]),
+        option_id=row["option_id"],
+        payload=json.loads(row["payload"]),
+        request=None if row["request"] is None else json.loads(row["request"]),
+        reported_by=json.loads(row["reported_by"]),
+        timestamp_ms=row["timestamp_ms"],
+        event_id=row["event_id"],
+    )
+    return JournalEntry(tenant=TenantId(row["tenant"]), sequence=row["sequence"], event=event)

@@ -1,0 +1,177 @@
+"""The connection to the database: engine, transactions, migrations, and what the database says of itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select, text
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from somabrain.errors import ConfigurationError, StoreUnavailableError
+from somabrain.store.tables import meta
+
+HEAD = "0001"
+"""The newest migration; a test compares it with the migrations' own."""
+
+_MIGRATION_LOCK = 0x536F6D61_00000001
+"""Key of the advisory lock under which PostgreSQL is migrated."""
+
+_DEFECTS = (IntegrityError, ProgrammingError, DataError)
+"""Database errors that are this code's fault, not the database's."""
+
+_MS_PER_S = 1000
+
+
+def database_url(configured: str, data_dir: Path) -> str:
+    """The SQLAlchemy URL: the configured one with our driver, or SQLite's under `data_dir`."""
+    if not configured:
+        return f"sqlite:///{data_dir / 'somabrain.sqlite3'}"
+    for scheme in ("postgresql://", "postgres://"):
+        if configured.startswith(scheme):
+            return "postgresql+psycopg://" + configured.removeprefix(scheme)
+    return configured
+
+
+class Database:
+    """One database. Thread-safe. Opens at `prepare`, which also migrates it."""
+
+    def __init__(self, url: str, *, pool_size: int, timeout_s: float) -> None:
+        """Raises `ConfigurationError` for a URL that is not SQLite's or PostgreSQL's."""
+        try:
+            parsed = make_url(url)
+        except ArgumentError:
+            message = "DATABASE_URL: not a database URL (want sqlite:///file or postgresql://user@host/name)"
+            raise ConfigurationError(message) from None
+        backend = parsed.get_backend_name()
+        if backend not in {"sqlite", "postgresql"}:
+            message = f"DATABASE_URL: {backend} is not supported (want sqlite or postgresql)"
+            raise ConfigurationError(message)
+        self.sqlite = backend == "sqlite"
+        self.file = Path(parsed.database) if self.sqlite and parsed.database else None
+        self._timeout_s = timeout_s
+        self._writer = threading.Lock()
+        self.engine: Engine = create_engine(
+            parsed,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=timeout_s,
+            pool_pre_ping=not self.sqlite,
+            connect_args=self._connect_arguments(),
+        )
+        if self.sqlite:
+            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            event.listen(self.engine, "connect", _configure_postgresql)
+
+    def _connect_arguments(self) -> dict[str, Any]:
+        if self.sqlite:
+            return {"timeout": self._timeout_s, "check_same_thread": False}
+        deadline_ms = int(self._timeout_s * _MS_PER_S)
+        return {
+            "connect_timeout": max(2, int(self._timeout_s)),
+            "options": f"-c lock_timeout={deadline_ms} -c idle_in_transaction_session_timeout={deadline_ms * 2}",
+        }
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction with a snapshot of its own, never waiting for writers. Raises `StoreUnavailableError`."""
+        with _named_failures(), self.engine.connect() as connection:
+            if not self.sqlite:
+                connection = connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that commits at the end of the block. Raises `StoreUnavailableError`.
+
+        SQLite has one writer for each file: threads of this process queue here rather than poll the file's lock.
+        """
+        if self.sqlite and not self._writer.acquire(timeout=self._timeout_s):
+            raise StoreUnavailableError
+        try:
+            with _named_failures(), self.engine.connect().execution_options(immediate=True) as connection:
+                with connection.begin():
+                    yield connection
+        finally:
+            if self.sqlite:
+                self._writer.release()
+
+    def prepare(self) -> None:
+        """Opens the database and brings its tables up to date. Raises `ConfigurationError` with one line."""
+        try:
+            if self.file is not None:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+            if self._version() != HEAD:
+                self._migrate()
+        except (DBAPIError, OSError) as error:
+            reason = str(getattr(error, "orig", None) or error).strip().split("\n", 1)[0]
+            where = self.file or self.engine.url.render_as_string(hide_password=True)
+            message = f"the database {where} can't be opened: {reason}"
+            raise ConfigurationError(message) from error
+
+    def _version(self) -> str | None:
+        with self.engine.connect() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
+
+    def _migrate(self) -> None:
+        from alembic import command  # noqa: PLC0415 - a third of a second, and needed only when tables change
+        from alembic.config import Config  # noqa: PLC0415
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        with self.engine.connect().execution_options(immediate=True) as connection, connection.begin():
+            if not self.sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def hold_to(self, facts: dict[str, str]) -> None:
+        """Records what the data depend on (DESIGN §5.1), or refuses other values. Raises `ConfigurationError`."""
+        with self.writing() as connection:
+            known = {row.name: row.value for row in connection.execute(select(meta))}
+            for name, value in facts.items():
+                if name not in known:
+                    connection.execute(meta.insert().values(name=name, value=value))
+                elif known[name] != value:
+                    message = f"{name} is {value}, but the data in this database were written with {known[name]}"
+                    raise ConfigurationError(message)
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _named_failures() -> Iterator[None]:
+    try:
+        yield
+    except _DEFECTS:
+        raise
+    except (DatabaseError, InterfaceError, PoolTimeoutError) as error:
+        raise StoreUnavailableError from error
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get("immediate", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _configure_postgresql(connection: Any, _record: Any) -> None:
+    connection.execute("SET synchronous_commit TO on")
+    connection.commit()

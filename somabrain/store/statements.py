@@ -1,0 +1,65 @@
+"""The statements, made once for each engine: building one costs more than running it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BindParameter, Table, bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from somabrain.store import tables as t
+
+
+def upsert(table: Table, *, on_sqlite: bool) -> Any:
+    """INSERT … ON CONFLICT (primary key) DO UPDATE of all other columns."""
+    keys = [column.name for column in table.primary_key]
+    statement: Any = (sqlite if on_sqlite else postgresql).insert(table)
+    changed = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+
+
+def insert_missing(table: Table, *, on_sqlite: bool) -> Any:
+    """INSERT … ON CONFLICT DO NOTHING."""
+    statement: Any = (sqlite if on_sqlite else postgresql).insert(table)
+    return statement.on_conflict_do_nothing()
+
+
+_tenant: BindParameter[str] = bindparam("in_tenant")
+_namespace: BindParameter[str] = bindparam("in_namespace")
+
+NAMESPACE = select(t.namespaces).where(t.namespaces.c.tenant == _tenant, t.namespaces.c.namespace == _namespace)
+NAMESPACES = select(t.namespaces).where(t.namespaces.c.tenant == _tenant).order_by(t.namespaces.c.namespace)
+OPTION = select(t.options).where(
+    t.options.c.tenant == _tenant,
+    t.options.c.namespace == _namespace,
+    t.options.c.option_id == bindparam("in_option"),
+)
+ROW = select(t.model_rows).where(
+    t.model_rows.c.tenant == _tenant,
+    t.model_rows.c.namespace == _namespace,
+    t.model_rows.c.option_id == bindparam("in_option"),
+    t.model_rows.c.start == bindparam("in_start"),
+)
+SEQUENCE = select(t.tenants.c.sequence).where(t.tenants.c.tenant == _tenant)
+LOCKED_SEQUENCE = SEQUENCE.with_for_update()
+SET_SEQUENCE = update(t.tenants).where(t.tenants.c.tenant == _tenant).values(sequence=bindparam("in_sequence"))
+DROP_ROWS = delete(t.model_rows).where(
+    t.model_rows.c.tenant == _tenant,
+    t.model_rows.c.namespace == _namespace,
+    t.model_rows.c.option_id == bindparam("in_option"),
+)
+ADD_VISITS = (
+    update(t.prototypes)
+    .where(
+        t.prototypes.c.tenant == _tenant,
+        t.prototypes.c.namespace == _namespace,
+        t.prototypes.c.number == bindparam("in_number"),
+    )
+    .values(visits=t.prototypes.c.visits + bindparam("in_visits"))
+)
+REPLY = select(t.replies).where(
+    t.replies.c.tenant == _tenant,
+    t.replies.c.scope == bindparam("in_scope"),
+    t.replies.c.expires_at_ms > bindparam("in_now"),
+)
+EXPIRE_REPLIES = delete(t.replies).where(t.replies.c.expires_at_ms <= bindparam("in_now"))

@@ -1,0 +1,273 @@
+"""The `Store` port on SQL: one tenant's snapshot, and one tenant's writer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, select
+
+from somabrain.oak.model import ModelRow, Option, Source, Status
+from somabrain.ports import (
+    Event,
+    JournalEntry,
+    NamespaceRecord,
+    ReadTransaction,
+    Reply,
+    ReplyScope,
+    StoredPrototype,
+    WriteTransaction,
+)
+from somabrain.store import codec
+from somabrain.store import statements as sql
+from somabrain.store import tables as t
+from somabrain.store.database import Database
+from somabrain.tenancy import Namespace, TenantId
+
+
+class SqlStore:
+    """The system of record on a `Database`."""
+
+    def __init__(self, database: Database) -> None:
+        """`database` is prepared."""
+        self._database = database
+        self._upserts = {
+            table.name: sql.upsert(table, on_sqlite=database.sqlite)
+            for table in (t.namespaces, t.options, t.model_rows, t.replies)
+        }
+        self._new_tenant = sql.insert_missing(t.tenants, on_sqlite=database.sqlite)
+
+    @contextmanager
+    def read(self, tenant: TenantId) -> Iterator[ReadTransaction]:
+        """As `Store.read`."""
+        with self._database.reading() as connection:
+            yield SqlReader(connection, tenant)
+
+    @contextmanager
+    def write(self, tenant: TenantId) -> Iterator[WriteTransaction]:
+        """As `Store.write`: the tenant's row is locked first, so its writers queue there."""
+        with self._database.writing() as connection:
+            connection.execute(self._new_tenant, {"tenant": tenant.value, "sequence": 0})
+            sequence = connection.execute(sql.LOCKED_SEQUENCE, {"in_tenant": tenant.value}).scalar_one()
+            writer = SqlWriter(connection, tenant, self._upserts, sequence)
+            yield writer
+            writer.flush()
+
+    def expire_replies(self, now_ms: int) -> int:
+        """Deletes answers whose time is over, of all tenants; returns how many."""
+        with self._database.writing() as connection:
+            return connection.execute(sql.EXPIRE_REPLIES, {"in_now": now_ms}).rowcount
+
+
+class SqlReader:
+    """`ReadTransaction` on a connection."""
+
+    def __init__(self, connection: Connection, tenant: TenantId) -> None:
+        """`connection` is inside a transaction or begins one with its first statement."""
+        self._connection = connection
+        self._tenant = tenant
+
+    @property
+    def tenant(self) -> TenantId:
+        """Whose data."""
+        return self._tenant
+
+    def _key(self, namespace: Namespace, **more: Any) -> dict[str, Any]:
+        return {"in_tenant": self._tenant.value, "in_namespace": namespace.value, **more}
+
+    def namespace(self, namespace: Namespace) -> NamespaceRecord | None:
+        """As the port."""
+        row = self._connection.execute(sql.NAMESPACE, self._key(namespace)).mappings().first()
+        return None if row is None else codec.namespace_of(dict(row))
+
+    def namespaces(self) -> list[NamespaceRecord]:
+        """As the port."""
+        rows = self._connection.execute(sql.NAMESPACES, {"in_tenant": self._tenant.value}).mappings()
+        return [codec.namespace_of(dict(row)) for row in rows]
+
+    def option(self, namespace: Namespace, option_id: str) -> Option | None:
+        """As the port."""
+        row = self._connection.execute(sql.OPTION, self._key(namespace, in_option=option_id)).mappings().first()
+        return None if row is None else codec.option_of(dict(row))
+
+    def options(
+        self,
+        namespace: Namespace,
+        *,
+        after: str = "",
+        limit: int | None = None,
+        status: Status | None = None,
+        source: Source | None = None,
+    ) -> list[Option]:
+        """As the port."""
+        query = self._of(t.options, namespace).where(t.options.c.option_id > after)
+        if status is not None:
+            query = query.where(t.options.c.status == status.value)
+        if source is not None:
+            query = query.where(t.options.c.source == source.value)
+        query = query.order_by(t.options.c.option_id).limit(limit)
+        return [codec.option_of(dict(row)) for row in self._connection.execute(query).mappings()]
+
+    def rows(
+        self,
+        namespace: Namespace,
+        *,
+        option_id: str | None = None,
+        start: int | None = None,
+        after: int = -1,
+        limit: int | None = None,
+        active_only: bool = False,
+    ) -> list[ModelRow]:
+        """As the port."""
+        rows = t.model_rows
+        query = self._of(rows, namespace).where(rows.c.start > after)
+        if option_id is not None:
+            query = query.where(rows.c.option_id == option_id)
+        if start is not None:
+            query = query.where(rows.c.start == start)
+        if active_only:
+            active = self._of(t.options, namespace, t.options.c.option_id)
+            query = query.where(rows.c.option_id.in_(active.where(t.options.c.status == Status.ACTIVE.value)))
+        query = query.order_by(rows.c.option_id, rows.c.start).limit(limit)
+        return [codec.model_row_of(dict(row)) for row in self._connection.execute(query).mappings()]
+
+    def prototypes(self, namespace: Namespace, *, first: int = 0, limit: int | None = None) -> list[StoredPrototype]:
+        """As the port."""
+        query = self._of(t.prototypes, namespace).where(t.prototypes.c.number >= first)
+        query = query.order_by(t.prototypes.c.number).limit(limit)
+        return [codec.prototype_of(dict(row)) for row in self._connection.execute(query).mappings()]
+
+    def journal(
+        self, *, after: int = 0, limit: int | None = None, namespace: Namespace | None = None
+    ) -> list[JournalEntry]:
+        """As the port."""
+        query = select(t.journal).where(t.journal.c.tenant == self._tenant.value, t.journal.c.sequence > after)
+        if namespace is not None:
+            query = query.where(t.journal.c.namespace == namespace.value)
+        query = query.order_by(t.journal.c.sequence).limit(limit)
+        return [codec.journal_entry_of(dict(row)) for row in self._connection.execute(query).mappings()]
+
+    def sequence(self) -> int:
+        """As the port."""
+        return self._connection.execute(sql.SEQUENCE, {"in_tenant": self._tenant.value}).scalar() or 0
+
+    def _of(self, table: Any, namespace: Namespace, *columns: Any) -> Select[Any]:
+        query = select(*columns) if columns else select(table)
+        return query.where(table.c.tenant == self._tenant.value, table.c.namespace == namespace.value)
+
+
+class SqlWriter(SqlReader):
+    """`WriteTransaction` on a connection whose transaction holds the tenant's row."""
+
+    def __init__(
+        self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Any], sequence: int
+    ) -> None:
+        """`sequence`: the tenant's last one."""
+        super().__init__(connection, tenant)
+        self._upserts = upserts
+        self._sequence = sequence
+        self._entries: list[JournalEntry] = []
+
+    def append(self, event: Event) -> int:
+        """As the port."""
+        self._sequence += 1
+        self._entries.append(JournalEntry(tenant=self._tenant, sequence=self._sequence, event=event))
+        return self._sequence
+
+    def sequence(self) -> int:
+        """As the port, entries appended here included."""
+        return self._sequence
+
+    def journal(
+        self, *, after: int = 0, limit: int | None = None, namespace: Namespace | None = None
+    ) -> list[JournalEntry]:
+        """As the port, entries appended here included."""
+        self.flush()
+        return super().journal(after=after, limit=limit, namespace=namespace)
+
+    def flush(self) -> None:
+        """Writes the appended entries and the tenant's sequence."""
+        if self._entries:
+            rows = [{"tenant": self._tenant.value, **codec.journal_columns(entry)} for entry in self._entries]
+            self._connection.execute(t.journal.insert(), rows)
+            self._connection.execute(
+                sql.SET_SEQUENCE, {"in_tenant": self._tenant.value, "in_sequence": self._sequence}
+            )
+            self._entries = []
+
+    def save_namespace(self, record: NamespaceRecord) -> None:
+        """As the port."""
+        self._put(t.namespaces.name, [codec.namespace_columns(record)])
+
+    def clear_namespace(self, namespace: Namespace) -> None:
+        """As the port."""
+        for table in (t.prototypes, t.options, t.model_rows):
+            self._connection.execute(
+                delete(table).where(table.c.tenant == self._tenant.value, table.c.namespace == namespace.value)
+            )
+
+    def save_options(self, namespace: Namespace, options: Sequence[Option]) -> None:
+        """As the port."""
+        self._put(t.options.name, [{"namespace": namespace.value, **codec.option_columns(o)} for o in options])
+
+    def save_rows(self, namespace: Namespace, rows: Sequence[ModelRow]) -> None:
+        """As the port."""
+        self._put(t.model_rows.name, [{"namespace": namespace.value, **codec.model_row_columns(row)} for row in rows])
+
+    def drop_rows(self, namespace: Namespace, option_id: str) -> None:
+        """As the port."""
+        self._connection.execute(sql.DROP_ROWS, self._key(namespace, in_option=option_id))
+
+    def add_prototypes(self, namespace: Namespace, prototypes: Sequence[StoredPrototype]) -> None:
+        """As the port."""
+        if prototypes:
+            owner = {"tenant": self._tenant.value, "namespace": namespace.value}
+            self._connection.execute(
+                t.prototypes.insert(), [{**owner, **codec.prototype_columns(stored)} for stored in prototypes]
+            )
+
+    def add_visits(self, namespace: Namespace, visits: Mapping[int, int]) -> None:
+        """As the port."""
+        if visits:
+            self._connection.execute(
+                sql.ADD_VISITS,
+                [self._key(namespace, in_number=number, in_visits=count) for number, count in sorted(visits.items())],
+            )
+
+    def reply(self, scope: ReplyScope, now_ms: int) -> Reply | None:
+        """As the port."""
+        key = {"in_tenant": self._tenant.value, "in_scope": _digest(scope), "in_now": now_ms}
+        row = self._connection.execute(sql.REPLY, key).first()
+        if row is None:
+            return None
+        return Reply(
+            body_sha256=bytes(row.body_sha256),
+            status=row.status,
+            headers=json.loads(row.headers),
+            body=bytes(row.body),
+            expires_at_ms=row.expires_at_ms,
+        )
+
+    def save_reply(self, scope: ReplyScope, reply: Reply) -> None:
+        """As the port."""
+        columns = {
+            "scope": _digest(scope),
+            "body_sha256": reply.body_sha256,
+            "status": reply.status,
+            "headers": json.dumps(dict(reply.headers)),
+            "body": reply.body,
+            "expires_at_ms": reply.expires_at_ms,
+        }
+        self._put(t.replies.name, [columns])
+
+    def _put(self, table: str, rows: list[codec.Columns]) -> None:
+        if rows:
+            self._connection.execute(self._upserts[table], [{"tenant": self._tenant.value, **row} for row in rows])
+
+
+def _digest(scope: ReplyScope) -> bytes:
+    parts = [scope.subject, scope.method, scope.path, scope.key]
+    return hashlib.sha256(json.dumps(parts).encode()).digest()

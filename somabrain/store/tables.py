@@ -1,0 +1,134 @@
+"""The tables, as SQLAlchemy Core sees them. The migrations make them; a test compares the two.
+
+Every key starts with the tenant. Texts that callers choose are JSON-encoded (so NUL and the like are escaped) or are
+ids of a narrow alphabet, which sort by code point on both engines.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+ID_LENGTH = 128
+NAME_LENGTH = 64
+DIGEST_LENGTH = 32
+
+metadata = MetaData()
+
+
+def name_type(length: int = NAME_LENGTH) -> String:
+    """A string of ids, compared by code point."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+def _key(name: str, length: int = NAME_LENGTH) -> Column[str]:
+    return Column(name, name_type(length), primary_key=True)
+
+
+meta = Table("meta", metadata, _key("name"), Column("value", Text, nullable=False), sqlite_with_rowid=False)
+
+tenants = Table(
+    "tenants", metadata, _key("tenant"), Column("sequence", BigInteger, nullable=False), sqlite_with_rowid=False
+)
+
+namespaces = Table(
+    "namespaces",
+    metadata,
+    _key("tenant"),
+    _key("namespace"),
+    Column("model_version", BigInteger, nullable=False),
+    Column("born", BigInteger, nullable=False),
+    Column("learning", Text, nullable=False),
+    Column("prototypes", Integer, nullable=False),
+    Column("options", Integer, nullable=False),
+    Column("active_options", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+options = Table(
+    "options",
+    metadata,
+    _key("tenant"),
+    _key("namespace"),
+    _key("option_id", ID_LENGTH),
+    Column("status", String(16), nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("policy_version", Integer, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("executions", BigInteger, nullable=False),
+    Column("successes", BigInteger, nullable=False),
+    Column("steps", BigInteger, nullable=False),
+    Column("censored", BigInteger, nullable=False),
+    Column("evidence_runs", BigInteger, nullable=False),
+    Column("evidence_feature", Float(53), nullable=False),
+    Column("evidence_reward", Float(53), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+model_rows = Table(
+    "model_rows",
+    metadata,
+    _key("tenant"),
+    _key("namespace"),
+    _key("option_id", ID_LENGTH),
+    Column("start", Integer, primary_key=True, autoincrement=False),
+    Column("z", Float(53), nullable=False),
+    Column("executions", BigInteger, nullable=False),
+    Column("duration", Float(53), nullable=False),
+    Column("reward", Float(53), nullable=False),
+    Column("feature", Float(53), nullable=False),
+    Column("outcomes", LargeBinary, nullable=False),
+    Index("model_rows_by_start", "tenant", "namespace", "start"),
+    sqlite_with_rowid=False,
+)
+
+prototypes = Table(
+    "prototypes",
+    metadata,
+    _key("tenant"),
+    _key("namespace"),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("facts", Text, nullable=True),
+    Column("vector", LargeBinary, nullable=True),
+    Column("visits", BigInteger, nullable=False),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    _key("tenant"),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_id", String(36), nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("namespace", name_type(), nullable=False),
+    Column("option_id", name_type(ID_LENGTH), nullable=True),
+    Column("timestamp_ms", BigInteger, nullable=False),
+    Column("reported_by", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("request", Text, nullable=True),
+    Index("journal_by_namespace", "tenant", "namespace", "sequence"),
+)
+
+replies = Table(
+    "replies",
+    metadata,
+    _key("tenant"),
+    Column("scope", LargeBinary(DIGEST_LENGTH), primary_key=True),
+    Column("body_sha256", LargeBinary(DIGEST_LENGTH), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Index("replies_by_expiry", "expires_at_ms"),
+)
+
+relay_positions = Table(
+    "relay_positions",
+    metadata,
+    _key("sink"),
+    _key("tenant"),
+    Column("sequence", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,1 @@
+"""The tests, arranged by what they need."""

@@ -1,0 +1,1 @@
+"""Small, obvious implementations that the real ones are compared with."""
