@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from prometheus_client import start_http_server
 from sqlalchemy import text
 from uuid_utils import uuid7
 
@@ -15,7 +16,7 @@ from somabrain.app import Application, create_app
 from somabrain.auth.anonymous import LoopbackAuthenticator
 from somabrain.auth.keys import KeyAuthenticator
 from somabrain.auth.oidc import OidcAuthenticator
-from somabrain.errors import StoreUnavailableError
+from somabrain.errors import ConfigurationError, StoreUnavailableError
 from somabrain.oak.learning import ENCODER_ID, LearningParameters
 from somabrain.oak.model import PlanParameters
 from somabrain.oak.option_manager import Limits, OptionManager
@@ -148,6 +149,27 @@ def open_services(settings: Settings) -> Iterator[Services]:
             components=lambda: [_database_state(database)],
             committed=lambda: None,
         )
+
+
+@contextmanager
+def open_metrics_server(settings: Settings, services: Services) -> Iterator[None]:
+    """Serves /metrics alone on METRICS_HOST:METRICS_PORT. Raises `ConfigurationError` where that is taken."""
+    try:
+        server, thread = start_http_server(
+            settings.metrics_port, settings.metrics_host, registry=services.metrics.registry
+        )
+    except OSError as error:
+        message = (
+            f"METRICS_HOST, METRICS_PORT: can't listen on {settings.metrics_host}:{settings.metrics_port}: "
+            f"{error.strerror}"
+        )
+        raise ConfigurationError(message) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def api_settings(settings: Settings) -> ApiSettings:

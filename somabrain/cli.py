@@ -1,1 +1,202 @@
-"""stub for now"""
+"""The `somabrain` command. Each command imports what it needs when it runs, so that --help is quick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from common.config.settings import Settings, SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from somabrain.commands.remote import Server
+
+app = typer.Typer(
+    help="Somabrain: agents report what they did, it learns which skill leads where, and plans.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+options = typer.Typer(help="Look at options: skills and what their runs taught.", no_args_is_help=True)
+keys = typer.Typer(help="Keys of AUTH_MODE=keys.", no_args_is_help=True)
+app.add_typer(options, name="option")
+app.add_typer(keys, name="keys")
+
+Url = Annotated[str, typer.Option(envvar="SOMABRAIN_URL", help="The server's address.")]
+Key = Annotated[str | None, typer.Option(envvar="SOMABRAIN_KEY", help="Key or token, where the server wants one.")]
+NamespaceOption = Annotated[str, typer.Option("--namespace", "-n", help="The namespace.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+DEFAULT_URL = "http://127.0.0.1:9696"
+
+
+def main() -> None:
+    """The entry of the installed command."""
+    app()
+
+
+@app.command()
+def serve() -> None:
+    """Start the server with the settings of the environment (see `somabrain settings`)."""
+    settings = _settings()
+    from somabrain.commands.serving import serve as run
+
+    run(settings)
+
+
+@app.command()
+def demo(
+    episodes: Annotated[int, typer.Option(min=1, help="Random episodes to learn from.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of the random agent.")] = 0,
+    rainy: Annotated[bool, typer.Option("--rainy", help="Moves slip.")] = False,
+    output: Annotated[Path, typer.Option(help="Where the learning curve is drawn.")] = Path("taxi.png"),
+) -> None:
+    """Learn a real environment (Gymnasium's Taxi) through the API of a server of its own, and solve it by plans."""
+    settings = _settings()
+    from somabrain.demo.command import run
+
+    run(settings, episodes=episodes, seed=seed, rainy=rainy, output=output)
+
+
+@app.command("settings")
+def show_settings(as_json: AsJson = False) -> None:
+    """Show every setting: its value, where it comes from, and what it may be."""
+    settings = _settings()
+    from somabrain.commands.local import show_settings as run
+
+    run(settings, as_json=as_json)
+
+
+@keys.command("create")
+def keys_create(
+    tenant: Annotated[str, typer.Option(help="Whose data the key opens.")],
+    subject: Annotated[str, typer.Option(help="Who uses it: kept with what is reported.")],
+    role: Annotated[list[str], typer.Option(help="brain_reader, brain_writer or brain_admin; may be repeated.")],
+    days: Annotated[int | None, typer.Option(min=1, help="Days until it expires; without: never.")] = None,
+) -> None:
+    """Make a key, print it once, and keep its SHA-256 in SOMABRAIN_KEYS_FILE."""
+    settings = _settings()
+    from somabrain.commands.local import make_key
+
+    make_key(settings, tenant=tenant, subject=subject, roles=role, days=days)
+
+
+@options.command("list")
+def option_list(
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    namespace: NamespaceOption = "default",
+    status: Annotated[str | None, typer.Option(help="active or retired.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List options with their runs, success and utility."""
+    from somabrain.commands.remote import list_options
+
+    list_options(_server(url, key, namespace), status=status, as_json=as_json)
+
+
+@options.command("show")
+def option_show(
+    option_id: str, url: Url = DEFAULT_URL, key: Key = None, namespace: NamespaceOption = "default", as_json: AsJson = False
+) -> None:
+    """Show an option and its rows: from where it leads where, how often, how long, and what it earns."""
+    from somabrain.commands.remote import show_option
+
+    show_option(_server(url, key, namespace), option_id, as_json=as_json)
+
+
+@app.command()
+def plan(
+    start: Annotated[str, typer.Argument(help='Where you are: at=home,door=open or {"at": "home"}.')],
+    target: Annotated[str, typer.Argument(help="What shall hold, in the same form.")],
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    namespace: NamespaceOption = "default",
+    max_options: Annotated[int | None, typer.Option(min=1, max=100)] = None,
+    alternatives: Annotated[int, typer.Option(min=0, max=10)] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for a plan; status 1 where there is none."""
+    from somabrain.commands.remote import show_plan, state_argument
+
+    body = {"start_state": state_argument(start), "target_feature": state_argument(target), "alternatives": alternatives}
+    if max_options is not None:
+        body["max_options"] = max_options
+    show_plan(_server(url, key, namespace), body, as_json=as_json)
+
+
+@app.command("export")
+def export_model(file: Path, url: Url = DEFAULT_URL, key: Key = None, namespace: NamespaceOption = "default") -> None:
+    """Export a namespace's whole model as JSON."""
+    from somabrain.commands.remote import export_to
+
+    export_to(_server(url, key, namespace), file)
+
+
+@app.command("import")
+def import_model(
+    file: Path,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    namespace: NamespaceOption = "default",
+    replace: Annotated[bool, typer.Option("--replace", help="In place of what the namespace holds.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Import a model that was exported."""
+    from somabrain.commands.remote import import_from
+
+    import_from(_server(url, key, namespace), file, replace=replace, as_json=as_json)
+
+
+@app.command()
+def replay(
+    tenant: Annotated[str, typer.Option(help="Whose journal.")] = "local",
+    namespace: NamespaceOption = "default",
+    output: Annotated[Path | None, typer.Option(help="Write the replayed model here.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a namespace's model again from the journal in the database, and compare the two byte by byte."""
+    settings = _settings()
+    from somabrain.commands.local import replay as run
+
+    run(settings, tenant=tenant, namespace=namespace, output=output, as_json=as_json)
+
+
+@app.command()
+def events(
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    after: Annotated[int, typer.Option(min=0, help="Sequence to begin after.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most events; without: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the journal, one line an event."""
+    from somabrain.commands.remote import follow_events
+
+    follow_events(_server(url, key, "default"), after=after, most=limit, as_json=as_json)
+
+
+@app.command()
+def openapi(
+    path: Annotated[Path, typer.Argument()] = Path("openapi.yaml"),
+    check: Annotated[bool, typer.Option("--check", help="Only compare; status 1 where the file differs.")] = False,
+) -> None:
+    """Write the API's description, or compare it with a file."""
+    from somabrain.commands.serving import write_openapi
+
+    write_openapi(Settings.model_construct(), path, check=check)
+
+
+def _server(url: str, key: str | None, namespace: str) -> Server:
+    from somabrain.commands.remote import Server
+
+    return Server(url=url, key=key, namespace=namespace)
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings()
+    except SettingsError as error:
+        typer.echo(f"somabrain: {error}", err=True)
+        raise typer.Exit(2) from None

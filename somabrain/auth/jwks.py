@@ -166,9 +166,10 @@ def _scheme(address: str) -> str | None:
     """`http` or `https` where `address` is a URL of one with a host, else `None`."""
     try:
         url = httpx.URL(address)
-        return url.scheme if url.scheme in ("http", "https") and url.host else None
+        host = url.host
     except (httpx.InvalidURL, ValueError):
         return None
+    return url.scheme if url.scheme in ("http", "https") and host else None
 
 
 def _usable(document: Mapping[str, Any]) -> Mapping[KeyName, jwt.PyJWK]:

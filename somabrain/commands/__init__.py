@@ -1,0 +1,1 @@
+"""The commands behind `somabrain`, sorted by what they need: a server to serve, a database, or a server to ask."""

@@ -1,0 +1,65 @@
+"""Each import contract breaks where a module reaches for what it must not; `make check` holds the code to them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+CONTRACTS = [contract["name"] for contract in PROJECT["tool"]["importlinter"]["contracts"]]
+
+WRONG = {
+    "Settings know nobody, libraries do not know the service": ("common/config/settings.py", "import libs"),
+    "From the edge to the nouns": ("somabrain/oak/model.py", "import somabrain.ports"),
+    "Adapters see ports and what is below, the outbox the store, and none another": (
+        "somabrain/auth/keys.py",
+        "import somabrain.policy.embedded",
+    ),
+    "Only bootstrap opens adapters": ("somabrain/api/guard.py", "import somabrain.auth.keys"),
+    "Only bootstrap opens the outbox": ("somabrain/api/errors.py", "import somabrain.outbox.planted"),
+    "Only bootstrap and the outbox open the store": ("somabrain/app.py", "import somabrain.store"),
+    "Only the edge and adapters are observed": ("somabrain/oak/option_manager.py", "import somabrain.observability"),
+    "What observes knows none of what is observed": ("somabrain/observability/logs.py", "import somabrain.api"),
+    "The core does no I/O and has no clock, chance, log, task or vendor but numpy": (
+        "somabrain/oak/planner/search.py",
+        "from time import monotonic",
+    ),
+    "Use cases and ports do no I/O and name no vendor of it": ("somabrain/oak/changes.py", "import sqlalchemy.orm"),
+}
+
+
+def verdicts(folder: Path) -> dict[str, str]:
+    """KEPT or BROKEN for each contract, on the code in `folder`."""
+    command = [Path(sys.executable).parent / "lint-imports", "--no-cache", "--no-logo"]
+    output = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
+    lines = [line.rsplit(" ", 1) for line in output.splitlines() if line.endswith((" KEPT", " BROKEN"))]
+    assert lines, output
+    return {name: verdict for name, verdict in lines if name in CONTRACTS}
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    for package in PROJECT["tool"]["importlinter"]["root_packages"]:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def test_every_contract_has_an_example_that_breaks_it() -> None:
+    assert set(WRONG) == set(CONTRACTS)
+
+
+def test_a_wrong_import_breaks_its_contract(copied: Path) -> None:
+    (copied / "somabrain/outbox").mkdir(exist_ok=True)
+    for name in ("__init__.py", "planted.py"):
+        (copied / "somabrain/outbox" / name).touch()
+    for path, statement in WRONG.values():
+        with (copied / path).open("a", encoding="utf-8") as module:
+            module.write(f"\n{statement}\n")
+    assert verdicts(copied) == dict.fromkeys(CONTRACTS, "BROKEN")
