@@ -277,3 +277,24 @@ class Store(Protocol):
         Raises `StoreUnavailableError`, also where the commit fails; then nothing was written.
         """
         ...
+
+
+class EventSink(Protocol):
+    """Where events go when they leave the service. Used by one thread at a time."""
+
+    @property
+    def name(self) -> str:
+        """What the sink's position in the journals is kept under, and its metrics are labelled with."""
+        ...
+
+    def publish(self, entries: Sequence[JournalEntry]) -> None:
+        """Takes entries of one tenant, ascending; returns once all of them are durable, and opens what it needs.
+
+        Raises `somabrain.outbox.errors.SinkUnavailableError`; then some may have been taken, and all of them are to
+        be given again. What is given again may be taken twice.
+        """
+        ...
+
+    def close(self) -> None:
+        """Lets go of what is open. `publish` may follow, and opens it again."""
+        ...

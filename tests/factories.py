@@ -35,14 +35,14 @@ def spec(target: State | None = None, **changes: Any) -> OptionSpec:
 
 
 def run(
-    start: State, final: State, rewards: tuple[float, ...] = (-1.0,), ending: Ending = Ending.TARGET, **changes: Any
+    start: State, final: State, rewards: tuple[float, ...] | None = (-1.0,), ending: Ending = Ending.TARGET, **changes: Any
 ) -> Execution:
     values: dict[str, Any] = {
         "start": start,
         "final": final,
         "rewards": rewards,
         "reward": 0.0,
-        "duration": len(rewards),
+        "duration": 1 if rewards is None else len(rewards),
         "ending": ending,
     }
     return Execution(**{**values, **changes})

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     relay_batch: int = Field(500, ge=1, le=100_000, description="Events handed to a sink at once.")
     relay_interval_s: float = Field(1.0, gt=0, le=3600, description="Pause between looks at the journal when idle.")
     relay_backoff_max_s: float = Field(30.0, gt=0, le=3600, description="Longest pause after a sink has failed.")
+    relay_prune_interval_s: float = Field(
+        60.0, gt=0, le=86_400, description="Least pause between deletions of expired Idempotency-Keys."
+    )
 
     policy_engine: Literal["embedded"] = Field("embedded", description="What evaluates the policy.")
     policy_path: Path | None = Field(None, description="Rego file that replaces the one shipped.")

@@ -13,9 +13,9 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from somabrain.errors import EmbedderUnavailableError, SomabrainError
 from somabrain.oak.documents import vector_of_base64
 from somabrain.oak.learning import facts, unit_vector
-from somabrain.oak.learning.states import COMPONENT_MAX
+from somabrain.oak.learning.states import COMPONENT_MAX, SAFE_INTEGER
 from somabrain.oak.model import Ending, Execution, OptionSpec, State, Termination
-from somabrain.oak.model_document import FACTS_MAX, KAPPA_MAX, OPTION_ID_PATTERN, SAFE_INTEGER, STEPS_MAX
+from somabrain.oak.model_document import FACTS_MAX, KAPPA_MAX, OPTION_ID_PATTERN, STEPS_MAX, SafeJson
 from somabrain.tenancy import DEFAULT_NAMESPACE, NAME_PATTERN
 
 REWARD_MAX = 1e9
@@ -40,19 +40,8 @@ def _reward(value: float) -> float:
     return float(value)
 
 
-def _safe_json(value: dict[str, Any]) -> dict[str, Any]:
-    try:
-        rfc8785.dumps(value)
-    except (rfc8785.IntegerDomainError, rfc8785.FloatDomainError):
-        message = "whole numbers in JSON lie within ±(2^53 - 1)"
-        raise PydanticCustomError("number_out_of_range", message) from None
-    except RecursionError:
-        raise PydanticCustomError("invalid_request", "it is nested too deeply") from None
-    return value
-
-
 def _small_json(value: dict[str, Any]) -> dict[str, Any]:
-    if len(rfc8785.dumps(_safe_json(value))) > METADATA_BYTES_MAX:
+    if len(rfc8785.dumps(value)) > METADATA_BYTES_MAX:
         raise PydanticCustomError("invalid_request", "metadata is at most 8 KiB as JSON")
     return value
 
@@ -68,8 +57,7 @@ def _time(value: str) -> str:
 
 
 Reward = Annotated[StrictFloat | StrictInt, AfterValidator(_reward)]
-Policy = Annotated[dict[str, Any], AfterValidator(_safe_json)]
-Metadata = Annotated[dict[str, Any], AfterValidator(_small_json)]
+Metadata = Annotated[SafeJson, AfterValidator(_small_json)]
 Time = Annotated[StrictStr, AfterValidator(_time), Field(json_schema_extra={"format": "date-time"})]
 NamespaceName = Annotated[StrictStr, Field(pattern=NAME_PATTERN)]
 OptionId = Annotated[StrictStr, Field(pattern=OPTION_ID_PATTERN)]
@@ -98,9 +86,6 @@ class StateBody(Body):
         given = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(given) != 1 or len(self.model_fields_set) != 1:
             raise PydanticCustomError("invalid_request", "a state has exactly one of features, vector, vector_b64")
-        for value in (self.features or {}).values():
-            if not isinstance(value, str) and not abs(value) <= SAFE_INTEGER:
-                raise PydanticCustomError("number_out_of_range", "a fact's number lies within ±(2^53 - 1)")
         return self
 
     @classmethod
@@ -172,7 +157,7 @@ class OptionCreate(Namespaced):
     name: Annotated[str, Field(min_length=1, max_length=NAME_MAX)]
     description: Annotated[str, Field(max_length=DESCRIPTION_MAX)] = ""
     target: StateBody
-    policy: Policy = Field(default_factory=dict)
+    policy: SafeJson = Field(default_factory=dict)
     termination: TerminationBody = TerminationBody()
     kappa: Annotated[float, Field(ge=0, le=KAPPA_MAX)] | None = None
     gamma: Annotated[float, Field(gt=0, le=1)] | None = None

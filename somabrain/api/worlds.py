@@ -27,8 +27,8 @@ from somabrain.api.writes import IdempotencyKey, json_response, rounded, write
 from somabrain.errors import NotFoundError
 from somabrain.oak.changes import Stamp
 from somabrain.oak.learning import row_utility
+from somabrain.oak.learning.states import SAFE_INTEGER
 from somabrain.oak.model import FAIL
-from somabrain.oak.model_document import SAFE_INTEGER
 from somabrain.oak.option_manager import is_empty
 from somabrain.oak.transfer import export_model, import_model, parse_model
 from somabrain.ports import WriteTransaction

@@ -62,11 +62,10 @@ class KeySet:
 
         Raises `ConfigurationError` where `issuer` is not an http or https URL.
         """
-        self._issuer = issuer
-        self._secure = _scheme(issuer) == "https"
         if _scheme(issuer) is None:
             message = f"OIDC_ISSUER: {issuer!r} is not an http or https URL"
             raise ConfigurationError(message)
+        self._issuer = issuer
         self._ttl_s = ttl_s
         self._cooldown_s = cooldown_s
         self._timeout_s = timeout_s
@@ -126,21 +125,12 @@ class KeySet:
         try:
             with httpx.Client(headers={"accept-encoding": "identity"}, timeout=self._timeout_s) as client:
                 found = self._get(client, self._issuer.rstrip("/") + "/.well-known/openid-configuration")
-                return _usable(self._get(client, self._keys_address(found)))
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError, OverflowError) as fault:
+                address = keys_address(self._issuer, found)
+                if address is None:
+                    raise _FetchError
+                return _usable(self._get(client, address))
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as fault:
             raise _FetchError from fault
-
-    def _keys_address(self, found: Mapping[str, Any]) -> str:
-        """Where the issuer keeps its keys: over https, unless the issuer itself is named without.
-
-        The document must name the issuer that was asked for (Discovery §4.3).
-        """
-        address = found.get("jwks_uri")
-        if found.get("issuer") != self._issuer or not isinstance(address, str):
-            raise _FetchError
-        if _scheme(address) not in (("https",) if self._secure else ("https", "http")):
-            raise _FetchError
-        return address
 
     def _get(self, client: httpx.Client, address: str) -> dict[str, Any]:
         """The JSON object at `address`; redirections are not followed."""
@@ -160,6 +150,19 @@ class KeySet:
         if not isinstance(document, dict):
             raise _FetchError
         return document
+
+
+def keys_address(issuer: str, discovery: Mapping[str, Any]) -> str | None:
+    """Where the issuer says its keys are; `None` where that can't be relied on.
+
+    The document must name the issuer that was asked for (Discovery §4.3), and an issuer that is reached over
+    https must not send on to http.
+    """
+    address = discovery.get("jwks_uri")
+    if discovery.get("issuer") != issuer or not isinstance(address, str):
+        return None
+    schemes = ("https",) if _scheme(issuer) == "https" else ("https", "http")
+    return address if _scheme(address) in schemes else None
 
 
 def _scheme(address: str) -> str | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictFloat, StrictInt, StrictStr
+import rfc8785
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictFloat, StrictInt, StrictStr
 from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 
 from somabrain.oak.documents import timestamp_ms
+from somabrain.oak.learning.states import SAFE_INTEGER
 from somabrain.oak.model import Status
 
 FORMAT: Literal["somabrain-model-1"] = "somabrain-model-1"
@@ -18,10 +22,23 @@ FACTS_MAX = 64
 """Most facts of a state (DESIGN §5.1)."""
 STEPS_MAX = 1_000_000
 """Longest run, steps (DESIGN §5.3)."""
-SAFE_INTEGER = 2**53 - 1
-"""Largest whole number that JSON keeps (RFC 8259 §6)."""
 KAPPA_MAX = 1e6
 
+
+
+def _safe_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuses what an export could not keep: RFC 8785 writes a whole double as an integer, also a large one."""
+    try:
+        rfc8785.dumps(json.loads(rfc8785.dumps(value)))
+    except rfc8785.CanonicalizationError:
+        message = "numbers in JSON lie within ±(2^53 - 1)"
+        raise PydanticCustomError("number_out_of_range", message) from None
+    except RecursionError:
+        raise PydanticCustomError("invalid_request", "it is nested too deeply") from None
+    return value
+
+
+SafeJson = Annotated[dict[str, Any], AfterValidator(_safe_json)]
 Count = Annotated[StrictInt, Field(ge=0, le=SAFE_INTEGER)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
@@ -66,12 +83,12 @@ class OptionPart(_Part):
     name: StrictStr
     description: StrictStr
     target: StatePart
-    policy: dict[str, Any]
+    policy: SafeJson
     termination: TerminationPart
     kappa: Annotated[FiniteFloat, Field(ge=0, le=KAPPA_MAX)]
     gamma: Annotated[FiniteFloat, Field(gt=0, le=1)]
     alpha: Annotated[FiniteFloat, Field(gt=0, le=1)]
-    metadata: dict[str, Any]
+    metadata: SafeJson
     status: Status
     source: Literal["declared"]
     version: Annotated[StrictInt, Field(ge=1, le=SAFE_INTEGER)]

@@ -2,6 +2,7 @@
 
 from somabrain.store.database import Database, database_url
 from somabrain.store.journal import RelayPositions
+from somabrain.store.leadership import Leadership, relay_leadership
 from somabrain.store.store import SqlStore
 
-__all__ = ["Database", "RelayPositions", "SqlStore", "database_url"]
+__all__ = ["Database", "Leadership", "RelayPositions", "SqlStore", "database_url", "relay_leadership"]

@@ -305,6 +305,7 @@ def test_a_header_with_something_critical_or_a_key_of_its_own_is_refused(scene: 
         ({"nbf": NOW + LEEWAY_S}, None),
         ({"nbf": NOW + LEEWAY_S + 1}, "not valid yet"),
         ({"nbf": None}, "not valid yet"),
+        ({"nbf": True}, "not valid yet"),
         ({"nbf": "0"}, "not valid yet"),
         ({"nbf": float("nan")}, "not valid yet"),
         ({"nbf": -(10**400)}, "not valid yet"),
@@ -512,6 +513,7 @@ def test_an_issuer_that_fails_at_first_is_unavailable_and_asked_again_after_the_
         {"jwks_uri": "file:///etc/hostname"},
         {"jwks_uri": "http://127.0.0.1:99999/"},
         {"jwks_uri": "http://[::1"},
+        {"jwks_uri": "http://" + "a" * 300 + "/"},
         {"jwks_uri": "http://xn--/"},
     ],
 )

@@ -161,6 +161,7 @@ def documents(draw: st.DrawFn) -> Any:
     document = copy.deepcopy(VALID)
     document["user"]["roles"] = [draw(st.sampled_from(LADDER))]
     document["action"] = draw(st.sampled_from(EVERY_ACTION))
+    document["tenant"] = document["user"]["tenant"] = draw(st.sampled_from(["acme"] * 4 + ["a b", "", 7, None]))
     for _ in range(draw(st.integers(0, 4))):
         place = draw(st.sampled_from(places(document)))
         if not place:

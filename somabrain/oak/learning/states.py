@@ -17,6 +17,9 @@ from somabrain.oak.model import Facts, Scalar, State, Vector
 ENCODER_ID = "somabrain-facts-1"
 """Names the feature hashing below; it is also the key of its hash, so another encoder hashes differently."""
 
+SAFE_INTEGER = 2**53 - 1
+"""Largest whole number that every reader of JSON keeps (RFC 8259 §6)."""
+
 COMPONENT_MAX = 1e15
 """Greatest magnitude of a vector's component (DESIGN §5.1)."""
 
@@ -30,14 +33,17 @@ _SIGN_BIT = 1 << 63
 def facts(values: Mapping[str, Scalar]) -> Facts:
     """The facts with these values; equal by RFC 8785, so 1 = 1.0 and true ≠ 1 ≠ "1".
 
-    Raises `NumberOutOfRangeError` for numbers that RFC 8785 can't hold: not finite, or whole beyond ±(2^53 - 1).
+    Raises `NumberOutOfRangeError` for numbers beyond ±(2^53 - 1), where RFC 8785 and JSON readers part ways, and
+    `InvalidRequestError` for text that is not Unicode.
     """
+    for name, value in values.items():
+        if not isinstance(value, str) and not abs(value) <= SAFE_INTEGER:
+            message = f"the fact {name!r} is beyond ±(2^53 - 1)"
+            raise NumberOutOfRangeError(message, loc=("features", name))
     try:
         entries = frozenset(rfc8785.dumps([name, value]).decode() for name, value in values.items())
         canonical = rfc8785.dumps(dict(values)).decode()
-    except (rfc8785.IntegerDomainError, rfc8785.FloatDomainError) as error:
-        raise NumberOutOfRangeError(f"a fact's number is out of range: {error}", loc=("features",)) from None
-    except UnicodeEncodeError:
+    except rfc8785.CanonicalizationError:
         message = "a fact holds a lone surrogate, which is no Unicode text"
         raise InvalidRequestError(message, loc=("features",)) from None
     return Facts(values=json.loads(canonical), canonical=canonical, entries=entries)

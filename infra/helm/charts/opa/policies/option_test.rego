@@ -129,10 +129,10 @@ test_malformed_names_are_denied if {
 			{"op": "replace", "path": "/tenant", "value": name},
 			{"op": "replace", "path": "/user/tenant", "value": name},
 		])
-		foreign := option.decision with input as document
-		foreign.deny == {"the tenant is not 1 to 64 of A-Za-z0-9._-"}
-		decision := option.decision with input as replaced("/namespace", name)
-		decision.deny == {"the namespace is not 1 to 64 of A-Za-z0-9._-"}
+		nobody := option.decision with input as document
+		nobody == {"allow": false, "deny": {"the tenant is not 1 to 64 of A-Za-z0-9._-"}, "limit": null}
+		nowhere := option.decision with input as replaced("/namespace", name)
+		nowhere == {"allow": false, "deny": {"the namespace is not 1 to 64 of A-Za-z0-9._-"}, "limit": null}
 	}
 }
 
