@@ -19,9 +19,7 @@ from somabrain.api.services import ApiSettings, Services
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-PUBLIC = frozenset(
-    {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/assets/{name}", "/docs/errors"}
-)
+PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/assets/{name}", "/docs/errors"})
 """Paths that do not ask the policy (DESIGN §8)."""
 
 DESCRIPTION = (
@@ -67,7 +65,9 @@ class Application(FastAPI):
         return self.openapi_schema
 
 
-def create_app(open_services: Callable[[], AbstractContextManager[Services]], settings: ApiSettings, dimension: int) -> Application:
+def create_app(
+    open_services: Callable[[], AbstractContextManager[Services]], settings: ApiSettings, dimension: int
+) -> Application:
     """The application over services that are opened when it starts and closed when it stops.
 
     Raises `AssertionError` where a route would neither be public nor ask the policy.
@@ -106,5 +106,3 @@ def _state_dimension(schemas: Mapping[str, Any], dimension: int) -> None:
     for shape in schemas["StateBody"]["oneOf"]:
         if "vector" in shape["properties"]:
             shape["properties"]["vector"].update(minItems=dimension, maxItems=dimension)
-
-

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 
 from prometheus_client import start_http_server
 from sqlalchemy import text
 from uuid_utils import uuid7
 
 from common.config.settings import Settings
+from libs.kafka_cog.avro_schemas import load_schemas
 from somabrain.api.services import ApiSettings, Component, Services
 from somabrain.app import Application, create_app
 from somabrain.auth.anonymous import LoopbackAuthenticator
-from somabrain.auth.keys import KeyAuthenticator
+from somabrain.auth.keys import KEY_BYTES, KeyAuthenticator, create_key
 from somabrain.auth.oidc import OidcAuthenticator
 from somabrain.errors import ConfigurationError, StoreUnavailableError
 from somabrain.oak.learning import ENCODER_ID, LearningParameters
@@ -22,10 +26,18 @@ from somabrain.oak.model import PlanParameters
 from somabrain.oak.option_manager import Limits, OptionManager
 from somabrain.oak.planning import Planning
 from somabrain.oak.worlds import Worlds
+from somabrain.observability.gauges import OptionGauges
 from somabrain.observability.metrics import Metrics
+from somabrain.outbox.feed import Clocks, Pace
+from somabrain.outbox.file import AvroFileSink
+from somabrain.outbox.relay import Relay
 from somabrain.policy.embedded import EmbeddedPolicy, policy_source
-from somabrain.ports import Authenticator
-from somabrain.store import Database, SqlStore, database_url
+from somabrain.ports import Authenticator, Store
+from somabrain.store import Census, Database, RelayPositions, SqlStore, database_url, relay_leadership
+from somabrain.tenancy import TenantId
+
+RELAYING_ROLES = frozenset({"all", "worker"})
+"""Values of SOMABRAIN_ROLE that hand events on (DESIGN §3)."""
 
 _MS_PER_S = 1000
 
@@ -99,6 +111,26 @@ def open_database(settings: Settings) -> Iterator[Database]:
         database.close()
 
 
+@contextmanager
+def open_store(settings: Settings) -> Iterator[Store]:
+    """The system of record alone. Raises `ConfigurationError`."""
+    with open_database(settings) as database:
+        yield SqlStore(database)
+
+
+def new_key(path: Path, *, tenant: TenantId, subject: str, roles: Sequence[str], expires_at: datetime | None) -> str:
+    """Makes a key, keeps its SHA-256 in the file, and returns it. Raises `ConfigurationError`."""
+    return create_key(
+        path,
+        tenant=tenant,
+        subject=subject,
+        roles=roles,
+        expires_at=expires_at,
+        now=datetime.now(UTC),
+        entropy=secrets.token_bytes(KEY_BYTES),
+    )
+
+
 def open_authenticator(settings: Settings) -> Authenticator:
     """How callers are known. Raises `ConfigurationError`."""
     if settings.auth_mode == "none":
@@ -128,6 +160,17 @@ def open_services(settings: Settings) -> Iterator[Services]:
         database = stack.enter_context(open_database(settings))
         worlds, limits, metrics = open_worlds(settings), oak_limits(settings), Metrics()
         manager = OptionManager(limits=limits, worlds=worlds)
+        metrics.register(
+            OptionGauges(
+                Census(database).figures,
+                cache_s=settings.metrics_cache_s,
+                tenants_max=settings.metrics_max_tenants,
+                monotonic_s=time.monotonic,
+            )
+        )
+        relay = None
+        if settings.somabrain_role in RELAYING_ROLES:
+            relay = stack.enter_context(open_relay(settings, database, metrics))
         yield Services(
             settings=api_settings(settings),
             limits=limits,
@@ -146,9 +189,36 @@ def open_services(settings: Settings) -> Iterator[Services]:
             clock_ms=clock_ms,
             monotonic_s=time.perf_counter,
             new_event_id=new_event_id,
-            components=lambda: [_database_state(database)],
-            committed=lambda: None,
+            components=lambda: [_database_state(database), *([] if relay is None else [_relay_state(relay)])],
+            committed=(lambda: None) if relay is None else relay.wake,
         )
+
+
+@contextmanager
+def open_relay(settings: Settings, database: Database, metrics: Metrics) -> Iterator[Relay]:
+    """The running relay with the configured sinks; what is pending is published before it ends.
+
+    Raises `ConfigurationError`.
+    """
+    relay = Relay(
+        sinks=[] if settings.events_file is None else [AvroFileSink(settings.events_file, load_schemas())],
+        positions=RelayPositions(database),
+        store=SqlStore(database),
+        leadership=relay_leadership(database),
+        pace=Pace(
+            batch=settings.relay_batch,
+            interval_s=settings.relay_interval_s,
+            backoff_max_s=settings.relay_backoff_max_s,
+            prune_interval_s=settings.relay_prune_interval_s,
+        ),
+        clocks=Clocks(wall_ms=clock_ms, monotonic_s=time.monotonic),
+        metrics=metrics,
+    )
+    relay.start()
+    try:
+        yield relay
+    finally:
+        relay.stop(settings.shutdown_timeout_s)
 
 
 @contextmanager
@@ -202,3 +272,8 @@ def _database_state(database: Database) -> Component:
     except StoreUnavailableError as error:
         return Component(name="database", ready=False, detail=f"{kind}: {error.__cause__}")
     return Component(name="database", ready=True, detail=kind)
+
+
+def _relay_state(relay: Relay) -> Component:
+    state = relay.state()
+    return Component(name="relay", ready=state.alive, detail=str(state))

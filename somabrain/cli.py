@@ -98,7 +98,11 @@ def option_list(
 
 @options.command("show")
 def option_show(
-    option_id: str, url: Url = DEFAULT_URL, key: Key = None, namespace: NamespaceOption = "default", as_json: AsJson = False
+    option_id: str,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    namespace: NamespaceOption = "default",
+    as_json: AsJson = False,
 ) -> None:
     """Show an option and its rows: from where it leads where, how often, how long, and what it earns."""
     from somabrain.commands.remote import show_option
@@ -120,7 +124,11 @@ def plan(
     """Ask for a plan; status 1 where there is none."""
     from somabrain.commands.remote import show_plan, state_argument
 
-    body = {"start_state": state_argument(start), "target_feature": state_argument(target), "alternatives": alternatives}
+    body = {
+        "start_state": state_argument(start),
+        "target_feature": state_argument(target),
+        "alternatives": alternatives,
+    }
     if max_options is not None:
         body["max_options"] = max_options
     show_plan(_server(url, key, namespace), body, as_json=as_json)

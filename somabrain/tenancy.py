@@ -13,9 +13,14 @@ from somabrain.errors import InvalidRequestError, TenantInvalidError
 NAME_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 """The alphabet of tenants and namespaces (DESIGN §2)."""
 
-_NAME = re.compile(NAME_PATTERN + r"(?!\n)")
+_NAME = re.compile(NAME_PATTERN)
 
 DEFAULT_NAMESPACE = "default"
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` can name a tenant or a namespace."""
+    return _NAME.fullmatch(text) is not None and not text.endswith("\n")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,7 +30,7 @@ class TenantId:
     value: str
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.value):
+        if not is_name(self.value):
             raise TenantInvalidError
 
     def __str__(self) -> str:
@@ -39,7 +44,7 @@ class Namespace:
     value: str
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.value):
+        if not is_name(self.value):
             message = "namespace is 1 to 64 of A-Za-z0-9._-"
             raise InvalidRequestError(message, loc=("namespace",))
 

@@ -35,7 +35,11 @@ def spec(target: State | None = None, **changes: Any) -> OptionSpec:
 
 
 def run(
-    start: State, final: State, rewards: tuple[float, ...] | None = (-1.0,), ending: Ending = Ending.TARGET, **changes: Any
+    start: State,
+    final: State,
+    rewards: tuple[float, ...] | None = (-1.0,),
+    ending: Ending = Ending.TARGET,
+    **changes: Any,
 ) -> Execution:
     values: dict[str, Any] = {
         "start": start,

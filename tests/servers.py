@@ -1,4 +1,4 @@
-"""Real servers for tests: started on free loopback ports, in folders of their own, stopped by the ids they were started with."""
+"""Real servers for tests, on free loopback ports and in folders of their own, stopped by their process ids."""
 
 from __future__ import annotations
 
@@ -97,7 +97,11 @@ def _wait_for_port(port: int, server: subprocess.Popen[bytes], log: Path) -> Non
         if server.poll() is not None:
             break
         ready = subprocess.run(
-            [sys.executable, "-c", f"import psycopg; psycopg.connect('host=127.0.0.1 port={port} user=soma dbname=postgres')"],
+            [
+                sys.executable,
+                "-c",
+                f"import psycopg; psycopg.connect('host=127.0.0.1 port={port} user=soma dbname=postgres')",
+            ],
             check=False,
             capture_output=True,
         )
@@ -126,7 +130,11 @@ class RunningServer:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
-        base = {"SOMABRAIN_PORT": str(self.port), "SOMABRAIN_DATA_DIR": str(folder / "data"), "SOMABRAIN_LOG_LEVEL": "warning"}
+        base = {
+            "SOMABRAIN_PORT": str(self.port),
+            "SOMABRAIN_DATA_DIR": str(folder / "data"),
+            "SOMABRAIN_LOG_LEVEL": "warning",
+        }
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         self._environment = {**kept, **base, **settings}
         self.process: subprocess.Popen[bytes] | None = None

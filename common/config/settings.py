@@ -27,7 +27,9 @@ class Settings(BaseSettings):
         env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, case_sensitive=False
     )
 
-    enable_oak: bool = Field(True, description="Serve the option layer; off, every /oak route is 404 oak_disabled.")
+    enable_oak: bool = Field(
+        default=True, description="Serve the option layer; off, every /oak route is 404 oak_disabled."
+    )
 
     memory_dim: int = Field(256, ge=2, le=4096, description="Components of a feature vector; fixed once data exist.")
     oak_similarity_threshold: float = Field(
@@ -37,20 +39,26 @@ class Settings(BaseSettings):
         0.85, gt=0, le=1, description="Cosine from which a vector belongs to a known prototype."
     )
     oak_gamma: float = Field(0.99, gt=0, le=1, description="Discount of rewards for options that name none.")
-    oak_alpha: float = Field(0.05, gt=0, le=1, description="Step size of the model's averages for options that name none.")
+    oak_alpha: float = Field(
+        0.05, gt=0, le=1, description="Step size of the model's averages for options that name none."
+    )
     oak_kappa: float = Field(
         1.0, ge=0, le=1e6, description="Weight of the feature reward in utility for options that name none."
     )
     oak_tau_min: int = Field(86_400, ge=1, description="Least retention of an option, seconds.")
     oak_tau_max: int = Field(2_592_000, ge=1, description="Greatest retention of an option, seconds.")
-    oak_max_options: int = Field(2000, ge=1, le=1_000_000, description="Active options of a namespace, primitives apart.")
+    oak_max_options: int = Field(
+        2000, ge=1, le=1_000_000, description="Active options of a namespace, primitives apart."
+    )
     oak_max_prototypes: int = Field(100_000, ge=1, le=10_000_000, description="Abstract states of a namespace.")
     oak_plan_max_options: int = Field(20, ge=1, le=100, description="Options in a plan that names no maximum.")
     oak_confidence_z: float = Field(1.0, ge=0, le=10, description="Standard deviations of the lower bounds.")
     oak_min_probability: float = Field(
         0.05, ge=0, lt=1, description="Outcomes below it are not planned on, unless most probable."
     )
-    oak_time_price: float = Field(0.001, gt=0, le=1, description="Price of one time step, nats; the least doubt as well.")
+    oak_time_price: float = Field(
+        0.001, gt=0, le=1, description="Price of one time step, nats; the least doubt as well."
+    )
     oak_loss_price: float = Field(0.01, ge=0, le=10, description="Price of one unit of negative reward, nats.")
     oak_replan_gap: float = Field(
         0.05, ge=0, le=1, description="Gain of replanning from which a plan's advice is to replan."
@@ -92,7 +100,9 @@ class Settings(BaseSettings):
 
     somabrain_host: str = Field("127.0.0.1", min_length=1, description="Address the server binds.")
     somabrain_port: int = Field(9696, ge=0, le=65_535, description="Port the server binds; 0: any free one.")
-    somabrain_role: Literal["all", "api", "worker"] = Field("all", description="Serve requests, run the relay, or both.")
+    somabrain_role: Literal["all", "api", "worker"] = Field(
+        "all", description="Serve requests, run the relay, or both."
+    )
     somabrain_data_dir: Path = Field(Path("somabrain-data"), description="Folder of the embedded database.")
     somabrain_log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
     shutdown_timeout_s: int = Field(10, ge=1, le=600, description="Time that running requests have when stopping.")

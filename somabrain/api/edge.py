@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import structlog
@@ -41,7 +42,7 @@ class RequestEdge:
         trace_id = traced.group(1) if traced else uuid.uuid4().hex
         scope.setdefault("state", {})["trace_id"] = trace_id
         began = time.perf_counter()
-        status = 500
+        status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
 
         async def answer(message: Message) -> None:
             nonlocal status

@@ -82,7 +82,10 @@ log = structlog.get_logger()
 
 
 def problem(
-    error: e.SomabrainError, trace_id: str, errors: Sequence[Mapping[str, Any]] = (), headers: Mapping[str, str] | None = None
+    error: e.SomabrainError,
+    trace_id: str,
+    errors: Sequence[Mapping[str, Any]] = (),
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """The problem document of a refusal."""
     status = STATUS[type(error)]
@@ -99,7 +102,10 @@ def problem(
     elif error.loc:
         body["errors"] = [{"loc": list(error.loc), "msg": error.detail}]
     return Response(
-        orjson.dumps(body), status_code=status, media_type=PROBLEM_JSON, headers={**_headers(error, status), **(headers or {})}
+        orjson.dumps(body),
+        status_code=status,
+        media_type=PROBLEM_JSON,
+        headers={**_headers(error, status), **(headers or {})},
     )
 
 

@@ -29,7 +29,7 @@ from somabrain.errors import (
     UnsupportedMediaTypeError,
 )
 from somabrain.ports import Principal, Question
-from somabrain.tenancy import DEFAULT_NAMESPACE
+from somabrain.tenancy import DEFAULT_NAMESPACE, is_name
 
 PARSE_INLINE_BYTES = 65_536
 """Bodies above it are parsed in a thread, so that they don't hold up other requests."""
@@ -144,7 +144,7 @@ class GuardedRoute(APIRoute):
             services = services_of(request)
             principal = await _authenticated(services, request)
             body, parsed, refusal = await _read(services, request, action.body)
-            await _allowed(services, request, principal, action_id, action.resource, _namespace(request, parsed))
+            await _allowed(services, request, principal, action=action_id, namespace=_namespace(request, parsed))
             if not services.settings.oak_enabled and request.url.path.startswith("/oak"):
                 raise OakDisabledError
             if refusal is not None:
@@ -163,22 +163,21 @@ async def _authenticated(services: Services, request: Request) -> Principal:
 
 
 def _namespace(request: Request, parsed: Any) -> str:
+    """The namespace that the request concerns; one that is malformed is refused by the route, after the policy."""
     named = parsed.get("namespace") if isinstance(parsed, dict) else None
     if named is None:
         named = request.path_params.get("namespace") or request.query_params.get("namespace")
-    return named if isinstance(named, str) else DEFAULT_NAMESPACE
+    return named if isinstance(named, str) and is_name(named) else DEFAULT_NAMESPACE
 
 
-async def _allowed(
-    services: Services, request: Request, principal: Principal, action: str, kind: str, namespace: str
-) -> None:
+async def _allowed(services: Services, request: Request, principal: Principal, *, action: str, namespace: str) -> None:
     tenant = principal.tenant.value
     question = Question(
         method=request.method,
         path=tuple(part for part in request.url.path.split("/") if part),
         action=action,
         namespace=namespace,
-        resource_kind=kind,
+        resource_kind=ACTIONS[action].resource,
         resource_id=next(iter(request.path_params.values()), None),
         principal=principal,
         usage=request.app.state.usage.count(tenant, services.clock_ms(), services.settings.requests_per_minute),
@@ -196,9 +195,7 @@ async def _allowed(
         raise ForbiddenError("; ".join(decision.reasons) or None)
 
 
-async def _read(
-    services: Services, request: Request, kind: BodyKind
-) -> tuple[bytes, Any, SomabrainError | None]:
+async def _read(services: Services, request: Request, kind: BodyKind) -> tuple[bytes, Any, SomabrainError | None]:
     """The body, what it parses to, and what is wrong with it: told only to a caller that the policy lets in."""
     if kind is BodyKind.NONE:
         return b"", None, None

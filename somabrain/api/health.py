@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from html import escape
+from http import HTTPStatus
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,7 +64,7 @@ def readiness(request: Request) -> Response:
         "version": version("somabrain"),
         "components": [{"name": c.name, "ready": c.ready, "detail": c.detail} for c in components],
     }
-    return json_response(content, 200 if ready else 503)  # noqa: PLR2004 - RFC 9110 §15
+    return json_response(content, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 @metrics_router.get(
@@ -71,7 +72,9 @@ def readiness(request: Request) -> Response:
     operation_id="metrics",
     tags=["health"],
     response_class=Response,
-    responses={200: {"description": "Prometheus text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}},
+    responses={
+        200: {"description": "Prometheus text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    },
 )
 def metrics(request: Request) -> Response:
     """The process's metrics."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Annotated, Literal
 
 from fastapi import Header, Query, Request, Response
@@ -53,7 +54,7 @@ def option_create(request: Request, body: OptionCreate, idempotency_key: Idempot
         option_id = body.option_id or services.new_event_id()
         option, _ = services.manager.create(tx, Namespace(body.namespace), option_id, spec, stamp)
         services.metrics.options_created.inc()
-        return _option_response(services, option, status=201, location=f"/oak/option/{option_id}")
+        return _option_response(services, option, status=HTTPStatus.CREATED, location=f"/oak/option/{option_id}")
 
     return write(request, idempotency_key, work)
 
@@ -64,9 +65,7 @@ def option_create(request: Request, body: OptionCreate, idempotency_key: Idempot
     response_model=a.OptionAnswer,
     responses=refusals(404),
 )
-def option_get(
-    request: Request, option_id: OptionPath, namespace: NamespaceQuery = DEFAULT_NAMESPACE
-) -> Response:
+def option_get(request: Request, option_id: OptionPath, namespace: NamespaceQuery = DEFAULT_NAMESPACE) -> Response:
     """Reads an option, active or retired."""
     services = services_of(request)
     with services.store.read(caller_of(request).principal.tenant) as tx:
@@ -94,7 +93,9 @@ def option_replace(
     spec = _spec(services, body)
 
     def work(services: Services, tx: WriteTransaction, stamp: Stamp) -> Response:
-        option = services.manager.replace(tx, Namespace(body.namespace), option_id, spec, stamp, _versions(if_match))
+        option = services.manager.replace(
+            tx, Namespace(body.namespace), option_id, spec, stamp, expected_versions=_versions(if_match)
+        )
         services.metrics.options_updated.inc()
         return _option_response(services, option)
 
@@ -118,7 +119,7 @@ def option_retire(
 
     def work(services: Services, tx: WriteTransaction, stamp: Stamp) -> Response:
         services.manager.retire(tx, Namespace(namespace), option_id, stamp)
-        return Response(status_code=204)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
 
     return write(request, idempotency_key, work)
 
@@ -238,9 +239,7 @@ def execution_record(
     response_model=a.ExecutionAnswers,
     responses=refusals(404, 409, *WITH_BODY),
 )
-def execution_record_batch(
-    request: Request, body: ExecutionBatch, idempotency_key: IdempotencyKey = None
-) -> Response:
+def execution_record_batch(request: Request, body: ExecutionBatch, idempotency_key: IdempotencyKey = None) -> Response:
     """Records up to 1,000 runs in one transaction: all are learned from, in their order, or none."""
     dimension = services_of(request).limits.dimension
     runs = []
@@ -260,14 +259,10 @@ def execution_record_batch(
 
 def _spec(services: Services, body: OptionCreate) -> OptionSpec:
     settings = services.settings
-    return body.spec(
-        services.limits.dimension, kappa=settings.kappa, gamma=settings.gamma, alpha=settings.alpha
-    )
+    return body.spec(services.limits.dimension, kappa=settings.kappa, gamma=settings.gamma, alpha=settings.alpha)
 
 
-def _option_response(
-    services: Services, option: Option, *, status: int = 200, location: str | None = None
-) -> Response:
+def _option_response(services: Services, option: Option, *, status: int = 200, location: str | None = None) -> Response:
     headers = {"ETag": f'"{option.version}"'}
     if location is not None:
         headers["Location"] = location

@@ -24,7 +24,16 @@ NamespaceQuery = Annotated[str, Query(pattern=NAME_PATTERN, description="The nam
 
 _OPTION_ID = re.compile(OPTION_ID_PATTERN)
 
-__all__ = ["DEFAULT_NAMESPACE", "PAGE_DEFAULT", "Cursor", "Limit", "NamespaceQuery", "cursor_of", "number_after", "text_after"]
+__all__ = [
+    "DEFAULT_NAMESPACE",
+    "PAGE_DEFAULT",
+    "Cursor",
+    "Limit",
+    "NamespaceQuery",
+    "cursor_of",
+    "number_after",
+    "text_after",
+]
 
 
 def cursor_of(last: str | int) -> str:

@@ -106,9 +106,7 @@ def plan(answer: Answer, planning_ms: float) -> dict[str, Any]:
         },
         "advice": found.advice.value,
         "alternatives": [_route(other, answer) for other in found.alternatives],
-        "nearest": [
-            {**prototype(near.number, near.state), "differs": list(near.differs)} for near in answer.nearest
-        ],
+        "nearest": [{**prototype(near.number, near.state), "differs": list(near.differs)} for near in answer.nearest],
         "model_version": answer.model_version,
         "planning_ms": rounded(planning_ms),
     }

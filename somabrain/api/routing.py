@@ -29,6 +29,4 @@ def guarded_router(tag: str) -> APIRouter:
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The documented refusals of an operation: `ALWAYS` and these."""
     content = {PROBLEM_JSON: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
-    return {
-        status: {"description": TITLES[status], "content": content} for status in sorted({*ALWAYS, *statuses})
-    }
+    return {status: {"description": TITLES[status], "content": content} for status in sorted({*ALWAYS, *statuses})}

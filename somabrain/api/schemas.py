@@ -6,8 +6,18 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StrictBool, StrictFloat, StrictInt, StrictStr
-from pydantic import AfterValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from somabrain.errors import EmbedderUnavailableError, SomabrainError
@@ -171,9 +181,7 @@ class OptionCreate(Namespaced):
             description=self.description,
             target=state_at(self.target, dimension, "target"),
             policy=self.policy,
-            termination=Termination(
-                similarity=self.termination.similarity, max_steps=self.termination.max_steps
-            ),
+            termination=Termination(similarity=self.termination.similarity, max_steps=self.termination.max_steps),
             kappa=kappa if self.kappa is None else float(self.kappa),
             gamma=gamma if self.gamma is None else float(self.gamma),
             alpha=alpha if self.alpha is None else float(self.alpha),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Annotated, Literal
 
 import orjson
@@ -89,9 +90,7 @@ def state_list(
     )
 
 
-@router.get(
-    "/oak/state/{prototype}", operation_id="state_get", response_model=a.StateDetail, responses=refusals(404)
-)
+@router.get("/oak/state/{prototype}", operation_id="state_get", response_model=a.StateDetail, responses=refusals(404))
 def state_get(
     request: Request,
     prototype: Annotated[int, Path(ge=0, le=NUMBER_MAX, description="The state's number.")],
@@ -120,14 +119,10 @@ def state_get(
         }
         for row in rows
     ]
-    return json_response(
-        {**present.state_summary(found[0]), "options": options, "model_version": record.model_version}
-    )
+    return json_response({**present.state_summary(found[0]), "options": options, "model_version": record.model_version})
 
 
-@router.get(
-    "/oak/namespaces", operation_id="namespace_list", response_model=a.NamespaceList, responses=refusals(404)
-)
+@router.get("/oak/namespaces", operation_id="namespace_list", response_model=a.NamespaceList, responses=refusals(404))
 def namespace_list(request: Request) -> Response:
     """The tenant's namespaces that hold something."""
     services = services_of(request)
@@ -142,14 +137,12 @@ def namespace_list(request: Request) -> Response:
     response_class=Response,
     responses=refusals(404, 409),
 )
-def namespace_delete(
-    request: Request, namespace: NamespacePath, idempotency_key: IdempotencyKey = None
-) -> Response:
+def namespace_delete(request: Request, namespace: NamespacePath, idempotency_key: IdempotencyKey = None) -> Response:
     """Deletes all that a namespace holds; its journal stays."""
 
     def work(services: Services, tx: WriteTransaction, stamp: Stamp) -> Response:
         services.manager.delete_namespace(tx, Namespace(namespace), stamp)
-        return Response(status_code=204)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
 
     return write(request, idempotency_key, work)
 
@@ -176,9 +169,7 @@ def model_export(request: Request, namespace: NamespaceQuery = DEFAULT_NAMESPACE
     operation_id="model_import",
     response_model=a.ImportAnswer,
     responses=refusals(404, 409, *WITH_BODY),
-    openapi_extra={
-        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
-    },
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}},
 )
 def model_import(
     request: Request,

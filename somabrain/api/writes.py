@@ -38,12 +38,12 @@ def rounded(value: float) -> float:
 
 def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer."""
-    return Response(orjson.dumps(content), status_code=status, media_type="application/json", headers=dict(headers or {}))
+    return Response(
+        orjson.dumps(content), status_code=status, media_type="application/json", headers=dict(headers or {})
+    )
 
 
-def write(
-    request: Request, key: str | None, work: Callable[[Services, WriteTransaction, Stamp], Response]
-) -> Response:
+def write(request: Request, key: str | None, work: Callable[[Services, WriteTransaction, Stamp], Response]) -> Response:
     """Does `work` in one transaction of the caller's tenant, and stores its answer there under the key.
 
     A repeat gets the stored answer; a concurrent one waits for the first, since both want the tenant's row. Raises
@@ -61,7 +61,9 @@ def write(
             if known is not None:
                 return _again(known, digest)
             response = work(services, tx, stamp)
-            tx.save_reply(scope, _reply(response, digest, stamp.now_ms + services.settings.idempotency_ttl_s * _MS_PER_S))
+            tx.save_reply(
+                scope, _reply(response, digest, stamp.now_ms + services.settings.idempotency_ttl_s * _MS_PER_S)
+            )
     services.committed()
     return response
 

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from sys import maxsize
 from typing import Any
 
+import typer
 from dotenv import dotenv_values
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from common.config.settings import Settings
-from somabrain.auth.keys import KEY_BYTES, create_key
-from somabrain.bootstrap import oak_limits, open_database, open_worlds
+from somabrain.bootstrap import new_key, oak_limits, open_store, open_worlds
 from somabrain.commands.output import EXIT_CONFIGURATION, err, fail, print_json, print_table, progress_bar
 from somabrain.errors import ConfigurationError, SomabrainError
 from somabrain.oak.option_manager import OptionManager
 from somabrain.oak.replay import Replay, entries_of
 from somabrain.oak.transfer import export_model
-from somabrain.store import SqlStore
+from somabrain.ports import Store
 from somabrain.tenancy import Namespace, TenantId
 
 REPLAY_BATCH = 1000
@@ -81,21 +81,13 @@ def make_key(settings: Settings, *, tenant: str, subject: str, roles: Sequence[s
     path = settings.somabrain_keys_file
     if path is None:
         fail("SOMABRAIN_KEYS_FILE: say in which file the keys are kept", EXIT_CONFIGURATION)
-    now = datetime.now(UTC)
+    expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     try:
-        key = create_key(
-            path,
-            tenant=TenantId(tenant),
-            subject=subject,
-            roles=roles,
-            expires_at=None if days is None else now + timedelta(days=days),
-            now=now,
-            entropy=secrets.token_bytes(KEY_BYTES),
-        )
+        key = new_key(path, tenant=TenantId(tenant), subject=subject, roles=roles, expires_at=expires_at)
     except (ConfigurationError, SomabrainError) as error:
         fail(str(error), EXIT_CONFIGURATION)
     err.print(f"A key of tenant {tenant} for {subject} ({', '.join(roles)}), kept as its SHA-256 in {path}:")
-    print(key)  # noqa: T201 - the command's result
+    typer.echo(key)
 
 
 def replay(settings: Settings, *, tenant: str, namespace: str, output: Path | None, as_json: bool) -> None:
@@ -104,20 +96,18 @@ def replay(settings: Settings, *, tenant: str, namespace: str, output: Path | No
     Ends with status 1 where the two differ.
     """
     owner, world = TenantId(tenant), Namespace(namespace)
-    with open_database(settings) as database:
-        store = SqlStore(database)
+    with _opened(settings) as store:
         with store.read(owner) as tx:
             record, through = tx.namespace(world), tx.sequence()
             current = export_model(tx, world, settings.memory_dim)
         if record is None:
             fail(f"tenant {tenant} has no namespace {namespace}")
         limits = replace(oak_limits(settings), learning=record.learning, options_max=maxsize, prototypes_max=maxsize)
+        entries = entries_of(store, owner, world, batch=REPLAY_BATCH, through=through)
         with tempfile.TemporaryDirectory(prefix="somabrain-replay-") as folder:
-            scratch_settings = settings.model_copy(update={"database_url": "", "somabrain_data_dir": Path(folder)})
-            with open_database(scratch_settings) as scratch_database, progress_bar("replaying", None) as bar:
-                scratch = SqlStore(scratch_database)
-                manager = OptionManager(limits=limits, worlds=open_worlds(scratch_settings))
-                entries = entries_of(store, owner, world, batch=REPLAY_BATCH, through=through)
+            apart = settings.model_copy(update={"database_url": "", "somabrain_data_dir": Path(folder)})
+            with _opened(apart) as scratch, progress_bar("replaying", None) as bar:
+                manager = OptionManager(limits=limits, worlds=open_worlds(apart))
                 Replay(scratch, manager, limits, owner).run(
                     entries, batch=REPLAY_BATCH, progress=lambda count: bar.advance(bar.task_ids[0], count)
                 )
@@ -139,3 +129,12 @@ def replay(settings: Settings, *, tenant: str, namespace: str, output: Path | No
         print_table(("", ""), [(name, str(value)) for name, value in report.items()], f"The replayed model is {same}.")
     if again != current:
         fail("the journal and the database disagree")
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Store]:
+    try:
+        with open_store(settings) as store:
+            yield store
+    except ConfigurationError as error:
+        fail(str(error), EXIT_CONFIGURATION)

@@ -154,9 +154,13 @@ def show_plan(server: Server, body: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     elif not answer["reached"] or not answer["steps"]:
-        out.print(f"{'Nothing to do' if answer['reached'] else 'No plan'}: {answer['reason']}. Advice: {answer['advice']}.")
+        out.print(
+            f"{'Nothing to do' if answer['reached'] else 'No plan'}: {answer['reason']}. Advice: {answer['advice']}."
+        )
         for near in answer["nearest"]:
-            out.print(f"  known nearby: {_text(near.get('facts', near['prototype']))}; differs in {_text(near['differs'])}")
+            out.print(
+                f"  known nearby: {_text(near.get('facts', near['prototype']))}; differs in {_text(near['differs'])}"
+            )
     else:
         print_plan(answer)
     if not answer["reached"]:

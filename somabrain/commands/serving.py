@@ -18,6 +18,9 @@ from somabrain.commands.output import EXIT_CONFIGURATION, err, fail
 from somabrain.errors import ConfigurationError
 from somabrain.observability.logs import configure_logs
 
+YAML_WIDTH = 120
+"""Columns of openapi.yaml, as of the code."""
+
 
 def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT; running requests get SHUTDOWN_TIMEOUT_S to end."""
@@ -64,7 +67,7 @@ def _bound(settings: Settings) -> socket.socket:
 def openapi_text(settings: Settings) -> str:
     """The API's description as YAML, as `openapi.yaml` holds it."""
     document = orjson.loads(orjson.dumps(make_app(settings).openapi()))
-    return yaml.safe_dump(document, sort_keys=True, allow_unicode=True, width=120)
+    return yaml.safe_dump(document, sort_keys=True, allow_unicode=True, width=YAML_WIDTH)
 
 
 def write_openapi(settings: Settings, path: Path, *, check: bool) -> None:

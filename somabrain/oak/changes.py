@@ -1,4 +1,4 @@
-"""Changes of the option layer as journal events: their fields, and the request that a replay makes again (DESIGN §9)."""
+"""Changes of the option layer as journal events: their fields, and what a replay makes again (DESIGN §9)."""
 
 from __future__ import annotations
 
@@ -68,9 +68,7 @@ def option_event(stamp: Stamp, change: Change, namespace: Namespace, option: Opt
 def retirement_event(stamp: Stamp, namespace: Namespace, option: Option) -> Event:
     """OptionRetired."""
     payload = {"option_id": option.option_id, "version": option.version, "utility": option.utility}
-    return stamp.event(
-        Change.OPTION_RETIRED, namespace, payload, {"option_id": option.option_id}, option.option_id
-    )
+    return stamp.event(Change.OPTION_RETIRED, namespace, payload, {"option_id": option.option_id}, option.option_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +84,7 @@ class Recorded:
     model_version: int
 
 
-def execution_event(
-    stamp: Stamp, namespace: Namespace, run: Execution, final: int | None, recorded: Recorded
-) -> Event:
+def execution_event(stamp: Stamp, namespace: Namespace, run: Execution, final: int | None, recorded: Recorded) -> Event:
     """ExecutionRecorded: sums and prototypes for consumers, the run itself for a replay."""
     option, observed = recorded.option, recorded.observed
     payload = {

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 import rfc8785
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictFloat, StrictInt, StrictStr
-from pydantic import model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from somabrain.oak.documents import timestamp_ms
@@ -23,19 +34,32 @@ FACTS_MAX = 64
 STEPS_MAX = 1_000_000
 """Longest run, steps (DESIGN §5.3)."""
 KAPPA_MAX = 1e6
-
+DEPTH_MAX = 64
+"""Deepest nesting of a caller's own JSON: far within what every JSON library writes."""
 
 
 def _safe_json(value: dict[str, Any]) -> dict[str, Any]:
     """Refuses what an export could not keep: RFC 8785 writes a whole double as an integer, also a large one."""
+    if _depth(value) > DEPTH_MAX:
+        raise PydanticCustomError("invalid_request", "it is nested too deeply")
     try:
         rfc8785.dumps(json.loads(rfc8785.dumps(value)))
     except rfc8785.CanonicalizationError:
         message = "numbers in JSON lie within ±(2^53 - 1)"
         raise PydanticCustomError("number_out_of_range", message) from None
-    except RecursionError:
-        raise PydanticCustomError("invalid_request", "it is nested too deeply") from None
     return value
+
+
+def _depth(value: Any) -> int:
+    """How deeply lists and objects are nested, without recursion."""
+    depth, level = 0, [value]
+    while level := [item for outer in level for item in _items(outer)]:
+        depth += 1
+    return depth
+
+
+def _items(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 SafeJson = Annotated[dict[str, Any], AfterValidator(_safe_json)]

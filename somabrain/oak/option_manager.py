@@ -80,7 +80,9 @@ class OptionManager:
         Raises `InvalidRequestError` for a reserved id, `OptionExistsError`, `OptionLimitError`, `FactsCancelError`.
         """
         if option_id.startswith(RESERVED_PREFIXES):
-            message = f"option_id must not start with {', '.join(RESERVED_PREFIXES)}: these ids are given by the service"
+            message = (
+                f"option_id must not start with {', '.join(RESERVED_PREFIXES)}: these ids are given by the service"
+            )
             raise InvalidRequestError(message, loc=("option_id",))
         self._check_target(spec)
         record = self.opened(tx, namespace)
@@ -105,9 +107,7 @@ class OptionManager:
         tx.save_options(namespace, [option])
         version = tx.append(option_event(stamp, Change.OPTION_CREATED, namespace, option, self.tau_s(option)))
         tx.save_namespace(
-            replace(
-                record, model_version=version, options=record.options + 1, active_options=record.active_options + 1
-            )
+            replace(record, model_version=version, options=record.options + 1, active_options=record.active_options + 1)
         )
         return option, version
 
@@ -118,6 +118,7 @@ class OptionManager:
         option_id: str,
         spec: OptionSpec,
         stamp: Stamp,
+        *,
         expected_versions: frozenset[int] | None = None,
     ) -> Option:
         """Replaces what was declared; other policy, termination, target or γ start the rows afresh.
@@ -154,9 +155,7 @@ class OptionManager:
         before = self.get(tx, namespace, option_id)
         if before.status is Status.RETIRED:
             return
-        option = replace(
-            before, status=Status.RETIRED, version=before.version + 1, updated_at_ms=stamp.now_ms
-        )
+        option = replace(before, status=Status.RETIRED, version=before.version + 1, updated_at_ms=stamp.now_ms)
         tx.save_options(namespace, [option])
         version = tx.append(retirement_event(stamp, namespace, option))
         record = self.opened(tx, namespace)
@@ -193,9 +192,7 @@ class OptionManager:
         draft = Draft(
             self._worlds.index(tx, record), record.prototypes, self._limits.dimension, record.learning.state_similarity
         )
-        return Recorder(
-            tx, record, draft, dimension=self._limits.dimension, prototypes_max=self._limits.prototypes_max
-        )
+        return Recorder(tx, record, draft, dimension=self._limits.dimension, prototypes_max=self._limits.prototypes_max)
 
     def get(self, tx: ReadTransaction, namespace: Namespace, option_id: str) -> Option:
         """The option, active or retired. Raises `OptionNotFoundError`."""

@@ -89,11 +89,11 @@ class Planning:
             max_options=self._max_options if max_options is None else max_options,
             alternatives=alternatives,
         )
-        return _answer(world, found, start, own, closest, goals)
+        return _answer(world, found, start, goals, own=own, closest=closest)
 
 
 def _answer(
-    world: World, found: Plan, start: State, own: Match | None, closest: Match | None, goals: Goals
+    world: World, found: Plan, start: State, goals: Goals, *, own: Match | None, closest: Match | None
 ) -> Answer:
     routes = [route for route in (found.route, *found.alternatives) if route is not None]
     steps = [step for route in routes for step in route.steps]

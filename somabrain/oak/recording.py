@@ -95,10 +95,12 @@ class Recorder:
     def _learn(self, option: Option, start: int, outcome: int, observed: Observation, *, succeeded: bool) -> Option:
         key = (option.option_id, start)
         before = self._rows.get(key) or self._stored_row(option.option_id, start)
-        after = learned(before, option.option_id, start, outcome, observed, option.spec.alpha)
+        after = learned(before, option.option_id, start, outcome=outcome, observed=observed, alpha=option.spec.alpha)
         self._rows[key] = after
         life, evidence = option.lifetime, option.evidence
-        old_runs, old_feature, old_reward = (before.executions, before.feature, before.reward) if before else (0, 0.0, 0.0)
+        old_runs, old_feature, old_reward = (
+            (before.executions, before.feature, before.reward) if before else (0, 0.0, 0.0)
+        )
         return replace(
             option,
             lifetime=Lifetime(

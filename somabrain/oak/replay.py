@@ -36,9 +36,7 @@ class Replay:
 
     def _apply(self, tx: WriteTransaction, entry: JournalEntry) -> None:
         event = entry.event
-        stamp = Stamp(
-            now_ms=event.timestamp_ms, reported_by=event.reported_by, new_event_id=lambda: event.event_id
-        )
+        stamp = Stamp(now_ms=event.timestamp_ms, reported_by=event.reported_by, new_event_id=lambda: event.event_id)
         namespace, request, option_id = event.namespace, event.request or {}, event.option_id or ""
         match Change(event.type):
             case Change.OPTION_CREATED:
@@ -51,9 +49,7 @@ class Replay:
                 self._manager.record(tx, namespace, option_id, execution_of_document(request), stamp)
             case Change.MODEL_IMPORTED:
                 model = parse_model(request["model"], self._limits.dimension)
-                import_model(
-                    tx, namespace, model, stamp, manager=self._manager, limits=self._limits, replacing=True
-                )
+                import_model(tx, namespace, model, stamp, manager=self._manager, limits=self._limits, replacing=True)
             case Change.NAMESPACE_DELETED:
                 self._manager.delete_namespace(tx, namespace, stamp)
 

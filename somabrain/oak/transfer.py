@@ -26,7 +26,19 @@ from somabrain.oak.changes import Change, Stamp
 from somabrain.oak.documents import spec_document, spec_of_document, state_document, state_of_document, timestamp
 from somabrain.oak.documents import timestamp_ms as ms_of_timestamp
 from somabrain.oak.learning import ENCODER_ID, facts_vector
-from somabrain.oak.model import FAIL, Evidence, Facts, Lifetime, ModelRow, Option, Prototype, Source, State, Status, Vector
+from somabrain.oak.model import (
+    FAIL,
+    Evidence,
+    Facts,
+    Lifetime,
+    ModelRow,
+    Option,
+    Prototype,
+    Source,
+    State,
+    Status,
+    Vector,
+)
 from somabrain.oak.model_document import FORMAT, ModelDocument, OptionPart, PrototypePart, RowPart
 from somabrain.oak.option_manager import Limits, OptionManager, is_empty
 from somabrain.ports import ReadTransaction, StoredPrototype, WriteTransaction

@@ -22,14 +22,15 @@ class Metrics:
         self.planner_latency = self._latency("oak_planner_latency_seconds", "Time to plan.", "result")
         self.learning_latency = self._latency("oak_learning_latency_seconds", "Time to learn from a request's runs.")
         self.http = self._latency("http_request_duration_seconds", "Time to answer.", "route", "method", "status")
-        self.policy_latency = self._latency(
-            "policy_decision_latency_seconds", "Time to decide.", "engine", "result"
-        )
+        self.policy_latency = self._latency("policy_decision_latency_seconds", "Time to decide.", "engine", "result")
         self.outbox_pending = Gauge(
             "outbox_pending", "Events not yet handed to a sink.", ["sink"], registry=self.registry
         )
         self.outbox_oldest = Gauge(
-            "outbox_oldest_seconds", "Age of the oldest event not yet handed to a sink.", ["sink"], registry=self.registry
+            "outbox_oldest_seconds",
+            "Age of the oldest event not yet handed to a sink.",
+            ["sink"],
+            registry=self.registry,
         )
         self.outbox_published = self._counter("outbox_published", "Events handed to a sink.", "sink")
 

@@ -204,7 +204,8 @@ class Container:
 
     def _move_aside(self) -> None:
         pattern = re.compile(re.escape(self._path.name) + r"\.([1-9][0-9]*)")
-        taken = [int(match[1]) for match in map(pattern.fullmatch, os.listdir(self._path.parent)) if match]
+        names = (entry.name for entry in self._path.parent.iterdir())
+        taken = [int(match[1]) for match in map(pattern.fullmatch, names) if match]
         self._path.rename(self._path.with_name(f"{self._path.name}.{max(taken, default=0) + 1}"))
         _sync_folder(self._path.parent)
 

@@ -82,7 +82,7 @@ class Feed:
                 self.observe()
         except (SinkUnavailableError, StoreUnavailableError) as error:
             self._last = tenant
-            self._failed(str(error.__cause__ or error) if isinstance(error, StoreUnavailableError) else str(error), published)
+            self._failed(_one_line(error), published)
         else:
             self._last = None
             self._recovered()
@@ -131,3 +131,9 @@ class Feed:
     def close(self) -> None:
         """Closes the sink; `advance` opens it again."""
         self._sink.close()
+
+
+def _one_line(error: SinkUnavailableError | StoreUnavailableError) -> str:
+    """The database's own words where it is the database that failed."""
+    told = error.__cause__ if isinstance(error, StoreUnavailableError) and error.__cause__ is not None else error
+    return str(told).strip().split("\n", 1)[0]

@@ -46,7 +46,7 @@ def _records(stream: IO[bytes], path: Path) -> Iterator[tuple[str, dict[str, Any
     while True:
         try:
             block = next(blocks, None)
-            records = [] if block is None else list(block)
+            records: list[Any] = [] if block is None else list(block)
         except DAMAGED as error:
             stream.seek(good)
             if marker not in stream.read():

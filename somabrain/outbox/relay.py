@@ -17,16 +17,18 @@ from somabrain.store import Leadership, RelayPositions, SqlStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayState:
-    """What the relay is at: whether its thread runs and leads, events pending, and each failing sink's problem."""
+    """What the relay is at: whether its thread runs and leads, what is pending (`None`: no sink), and what is wrong."""
 
     alive: bool
     leader: bool
-    pending: int
+    pending: int | None
     problems: tuple[str, ...]
 
     def __str__(self) -> str:
+        """One line for people."""
         role = "leader" if self.leader else "standby"
-        return ", ".join([role if self.alive else "ended", f"{self.pending} pending", *self.problems])
+        pending = "no sink" if self.pending is None else f"{self.pending} pending"
+        return ", ".join([role if self.alive else "ended", pending, *self.problems])
 
 
 class Relay:
@@ -36,7 +38,7 @@ class Relay:
     it only deletes.
     """
 
-    def __init__(  # noqa: PLR0913 - each is another part of the outside
+    def __init__(
         self,
         *,
         sinks: Sequence[EventSink],
@@ -55,6 +57,7 @@ class Relay:
         self._clocks = clocks
         self._log = structlog.get_logger()
         self._leader = False
+        self._defect: str | None = None
         self._pruned_at_s: float | None = None
         self._stop_by_s: float | None = None
         self._stopping = threading.Event()
@@ -83,22 +86,73 @@ class Relay:
 
     def state(self) -> RelayState:
         """As of the last look, at most an interval ago."""
+        problems = [f"{feed.name}: {feed.problem}" for feed in self._feeds if feed.problem is not None]
         return RelayState(
             alive=self._thread.is_alive(),
             leader=self._leader,
-            pending=max((feed.pending for feed in self._feeds), default=0),
-            problems=tuple(f"{feed.name}: {feed.problem}" for feed in self._feeds if feed.problem is not None),
+            pending=max((feed.pending for feed in self._feeds), default=None),
+            problems=(*problems, *([] if self._defect is None else [self._defect])),
         )
 
     def _run(self) -> None:
         try:
             while True:
                 self._woken.clear()
-                stopping = self._stopping.is_set()
-                if self._round() or stopping:
-                    if stopping and not self._more:
-                        break
+                last = self._stopping.is_set()
+                if self._guarded_round():
                     continue
+                if last:
+                    break
                 (self._woken if self._leader else self._stopping).wait(self._pace.interval_s)
         finally:
-            self._let_go()
+            self._close_feeds()
+            self._leadership.release()
+
+    def _guarded_round(self) -> bool:
+        try:
+            more = self._round()
+        except Exception as error:  # noqa: BLE001 - the edge of the thread: a defect must not end what retries
+            if self._defect is None:
+                self._log.exception("relay_round_failed")
+            self._defect = f"{type(error).__name__}: {error}"
+            self._stopping.wait(self._pace.backoff_max_s)
+            return False
+        self._defect = None
+        return more
+
+    def _round(self) -> bool:
+        """One look at everything; whether to look again at once."""
+        self._lead(held=self._leadership.held())
+        more = False
+        if self._leader:
+            self._prune()
+            for feed in self._feeds:
+                more = feed.advance(self._may_go_on) or more
+        for feed in self._feeds:
+            feed.observe()
+        return more
+
+    def _lead(self, *, held: bool) -> None:
+        if held != self._leader:
+            self._log.info("relay_leads" if held else "relay_stands_by")
+            if not held:
+                self._close_feeds()
+        self._leader = held
+
+    def _may_go_on(self) -> bool:
+        in_time = self._stop_by_s is None or self._clocks.monotonic_s() < self._stop_by_s
+        return in_time and self._leadership.held()
+
+    def _prune(self) -> None:
+        now_s = self._clocks.monotonic_s()
+        if self._pruned_at_s is not None and now_s - self._pruned_at_s < self._pace.prune_interval_s:
+            return
+        self._pruned_at_s = now_s
+        try:
+            self._store.expire_replies(self._clocks.wall_ms())
+        except StoreUnavailableError:
+            self._log.warning("idempotent_answers_not_pruned")
+
+    def _close_feeds(self) -> None:
+        for feed in self._feeds:
+            feed.close()

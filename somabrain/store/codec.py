@@ -58,6 +58,7 @@ def option_columns(option: Option) -> Columns:
         "created_at_ms": option.created_at_ms,
         "updated_at_ms": option.updated_at_ms,
         "spec": json_text(spec_document(option.spec)),
+        "kappa": option.spec.kappa,
         "executions": option.lifetime.executions,
         "successes": option.lifetime.successes,
         "steps": option.lifetime.steps,
@@ -82,9 +83,7 @@ def option_of(row: Mapping[str, Any]) -> Option:
         lifetime=Lifetime(
             executions=row["executions"], successes=row["successes"], steps=row["steps"], censored=row["censored"]
         ),
-        evidence=Evidence(
-            runs=row["evidence_runs"], feature=row["evidence_feature"], reward=row["evidence_reward"]
-        ),
+        evidence=Evidence(runs=row["evidence_runs"], feature=row["evidence_feature"], reward=row["evidence_reward"]),
     )
 
 

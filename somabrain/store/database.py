@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select, text
-from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from somabrain.errors import ConfigurationError, StoreUnavailableError
@@ -54,6 +62,9 @@ class Database:
         self.sqlite = backend == "sqlite"
         self.file = Path(parsed.database) if self.sqlite and parsed.database else None
         self._timeout_s = timeout_s
+        self._snapshot: dict[str, Any] = (
+            {} if self.sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        )
         self._writer = threading.Lock()
         self.engine: Engine = create_engine(
             parsed,
@@ -82,11 +93,7 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """A transaction with a snapshot of its own, never waiting for writers. Raises `StoreUnavailableError`."""
         with _named_failures(), self.engine.connect() as connection:
-            if not self.sqlite:
-                connection = connection.execution_options(
-                    isolation_level="REPEATABLE READ", postgresql_readonly=True
-                )
-            yield connection
+            yield connection.execution_options(**self._snapshot)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -97,9 +104,12 @@ class Database:
         if self.sqlite and not self._writer.acquire(timeout=self._timeout_s):
             raise StoreUnavailableError
         try:
-            with _named_failures(), self.engine.connect().execution_options(immediate=True) as connection:
-                with connection.begin():
-                    yield connection
+            with (
+                _named_failures(),
+                self.engine.connect().execution_options(immediate=True) as connection,
+                connection.begin(),
+            ):
+                yield connection
         finally:
             if self.sqlite:
                 self._writer.release()

@@ -162,9 +162,7 @@ class SqlReader:
 class SqlWriter(SqlReader):
     """`WriteTransaction` on a connection whose transaction holds the tenant's row."""
 
-    def __init__(
-        self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Any], sequence: int
-    ) -> None:
+    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Any], sequence: int) -> None:
         """`sequence`: the tenant's last one."""
         super().__init__(connection, tenant)
         self._upserts = upserts
@@ -193,9 +191,7 @@ class SqlWriter(SqlReader):
         if self._entries:
             rows = [{"tenant": self._tenant.value, **codec.journal_columns(entry)} for entry in self._entries]
             self._connection.execute(t.journal.insert(), rows)
-            self._connection.execute(
-                sql.SET_SEQUENCE, {"in_tenant": self._tenant.value, "in_sequence": self._sequence}
-            )
+            self._connection.execute(sql.SET_SEQUENCE, {"in_tenant": self._tenant.value, "in_sequence": self._sequence})
             self._entries = []
 
     def save_namespace(self, record: NamespaceRecord) -> None:

@@ -57,6 +57,7 @@ options = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Column("updated_at_ms", BigInteger, nullable=False),
     Column("spec", Text, nullable=False),
+    Column("kappa", Float(53), nullable=False),
     Column("executions", BigInteger, nullable=False),
     Column("successes", BigInteger, nullable=False),
     Column("steps", BigInteger, nullable=False),

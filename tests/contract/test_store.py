@@ -100,7 +100,9 @@ def fill(tx: WriteTransaction, namespace: Namespace = HOME) -> None:
     tx.add_prototypes(
         namespace,
         [
-            StoredPrototype(prototype=Prototype(number=0, state=facts({"a": "\u0000é", "b": 1.5, "c": True})), visits=3),
+            StoredPrototype(
+                prototype=Prototype(number=0, state=facts({"a": "\u0000é", "b": 1.5, "c": True})), visits=3
+            ),
             StoredPrototype(prototype=Prototype(number=1, state=unit_vector([1.0, 2.0, -3.0], 3)), visits=1),
         ],
     )
@@ -143,7 +145,13 @@ def test_an_exception_leaves_nothing(store: SqlStore) -> None:
         fill(tx)
         raise KeyError
     with store.read(ALICE) as tx:
-        assert (tx.namespace(HOME), tx.options(HOME), tx.rows(HOME), tx.journal(), tx.sequence()) == (None, [], [], [], 0)
+        assert (tx.namespace(HOME), tx.options(HOME), tx.rows(HOME), tx.journal(), tx.sequence()) == (
+            None,
+            [],
+            [],
+            [],
+            0,
+        )
 
 
 def test_sequences_count_without_gaps_for_each_tenant(store: SqlStore) -> None:
@@ -165,7 +173,13 @@ def test_tenants_and_namespaces_never_meet(store: SqlStore) -> None:
         fill(tx)
         fill(tx, OTHER)
     with store.write(BOB) as tx:
-        assert (tx.namespace(HOME), tx.options(HOME), tx.rows(HOME), tx.prototypes(HOME), tx.journal()) == (None, [], [], [], [])
+        assert (tx.namespace(HOME), tx.options(HOME), tx.rows(HOME), tx.prototypes(HOME), tx.journal()) == (
+            None,
+            [],
+            [],
+            [],
+            [],
+        )
         fill(tx)
         tx.clear_namespace(HOME)
         tx.drop_rows(HOME, "a")
@@ -269,8 +283,9 @@ def test_the_newest_migration_is_the_one_the_code_expects() -> None:
 def test_another_dimension_stops_the_start(settings: Settings) -> None:
     with opened(settings):
         pass
-    with pytest.raises(ConfigurationError, match="MEMORY_DIM is 128, but .* 256"), opened(
-        settings.model_copy(update={"memory_dim": 128})
+    with (
+        pytest.raises(ConfigurationError, match=r"MEMORY_DIM is 128, but .* 256"),
+        opened(settings.model_copy(update={"memory_dim": 128})),
     ):
         pass
 

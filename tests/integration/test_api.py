@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import struct
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -62,7 +63,10 @@ def test_declare_record_plan(client: TestClient) -> None:
     found = plan(client)
     assert (found["reached"], found["reason"], found["options"], found["model_version"]) == (True, None, ["go"], 2)
     step = found["steps"][0]
-    assert (step["from"], step["to"]) == ({"prototype": 0, "facts": {"at": "road"}}, {"prototype": 1, "facts": {"at": "goal"}})
+    assert (step["from"], step["to"]) == (
+        {"prototype": 0, "facts": {"at": "road"}},
+        {"prototype": 1, "facts": {"at": "goal"}},
+    )
     assert (step["policy"], step["executions"], step["probability"]) == ({"tool": "walk"}, 1, 1.0)
     doubt = 0.1 / 0.9
     cost = math.ceil(1e6 * -math.log(math.exp(-0.003 - 0.02) / (1 + doubt)) - 1e-3)
@@ -93,14 +97,21 @@ def test_every_reason(client: TestClient) -> None:
     assert plan(client)["reason"] == "unreachable"
     create(client, "hop")
     places = [{"features": {"at": name}} for name in ("road", "a", "b", "goal")]
-    for here, there in zip(places, places[1:], strict=False):
+    for here, there in pairwise(places):
         record(client, "hop", start=here, final=there)
     assert plan(client)["options"] == ["hop"] * 3
     short = plan(client, max_options=2)
     assert (short["reason"], short["cost"], short["steps"]) == ("unreachable_within_max_options", 0, [])
     assert short["policy_probability"] > 0.9
     met = plan(client, start=GOAL)
-    assert (met["reached"], met["options"], met["success_probability"], met["policy_probability"], met["cost"], met["advice"]) == (
+    assert (
+        met["reached"],
+        met["options"],
+        met["success_probability"],
+        met["policy_probability"],
+        met["cost"],
+        met["advice"],
+    ) == (
         True,
         [],
         1.0,
@@ -141,7 +152,9 @@ def test_replace_starts_rows_afresh_only_where_the_policy_changed(client: TestCl
     same = client.put("/oak/option/go", json={**body, "kappa": 3, "description": "d", "alpha": 0.5})
     assert (same.headers["etag"], same.json()["policy_version"], same.json()["utility"]) == ('"2"', 1, 2.0)
     assert len(client.get("/oak/option/go/model").json()["rows"]) == 1
-    for version, change in enumerate(({"gamma": 0.5}, {"policy": {"a": 1}}, {"termination": {"max_steps": 3}}, {"target": LAKE}), 2):
+    for version, change in enumerate(
+        ({"gamma": 0.5}, {"policy": {"a": 1}}, {"termination": {"max_steps": 3}}, {"target": LAKE}), 2
+    ):
         changed = client.put("/oak/option/go", json={**body, **change}).json()
         assert (changed["policy_version"], changed["utility"], changed["executions"]) == (version, 0, version - 1)
         assert client.get("/oak/option/go/model").json()["rows"] == []
@@ -206,7 +219,10 @@ def test_a_batch_equals_the_same_runs_one_by_one(client: TestClient) -> None:
     for namespace in ("single", "batch"):
         create(client, namespace=namespace)
     singles = [
-        client.post("/oak/option/go/execution", json={**{k: v for k, v in run.items() if k != "option_id"}, "namespace": "single"}).json()
+        client.post(
+            "/oak/option/go/execution",
+            json={**{k: v for k, v in run.items() if k != "option_id"}, "namespace": "single"},
+        ).json()
         for run in runs
     ]
     batch = client.post("/oak/executions", json={"executions": runs, "namespace": "batch"}).json()["results"]
@@ -223,7 +239,9 @@ def test_a_batch_is_all_or_nothing_and_names_the_index(client: TestClient) -> No
     create(client)
     run = {"option_id": "go", "start": ROAD, "final": GOAL, "rewards": [1]}
     problem = refused(
-        client.post("/oak/executions", json={"executions": [run, {**run, "option_id": "none"}]}), 404, "option_not_found"
+        client.post("/oak/executions", json={"executions": [run, {**run, "option_id": "none"}]}),
+        404,
+        "option_not_found",
     )
     assert problem["errors"][0]["loc"][:2] == ["executions", 1]
     bad = {**run, "start": {"vector": [0.0] * 256}}
@@ -239,14 +257,18 @@ def test_idempotency(client: TestClient) -> None:
     again = client.post("/oak/option/create", json={"name": "x", "target": GOAL}, headers=key)
     assert (again.status_code, again.content) == (201, first.content)
     assert (again.headers["location"], again.headers["etag"]) == (first.headers["location"], first.headers["etag"])
-    refused(client.post("/oak/option/create", json={"name": "y", "target": GOAL}, headers=key), 409, "idempotency_conflict")
+    refused(
+        client.post("/oak/option/create", json={"name": "y", "target": GOAL}, headers=key), 409, "idempotency_conflict"
+    )
     assert len(client.get("/oak/options").json()["options"]) == 1
     option_id = first.json()["option_id"]
     body = {"start": ROAD, "final": GOAL, "rewards": [1]}
     answers = [client.post(f"/oak/option/{option_id}/execution", json=body, headers=key) for _ in range(3)]
     assert len({answer.content for answer in answers}) == 1
     assert client.get(f"/oak/option/{option_id}").json()["executions"] == 1
-    refused(client.post("/oak/option/none/execution", json=body, headers={"Idempotency-Key": "e"}), 404, "option_not_found")
+    refused(
+        client.post("/oak/option/none/execution", json=body, headers={"Idempotency-Key": "e"}), 404, "option_not_found"
+    )
     create(client, "none")
     assert client.post("/oak/option/none/execution", json=body, headers={"Idempotency-Key": "e"}).status_code == 200
     gone = [client.delete(f"/oak/option/{option_id}", headers={"Idempotency-Key": "d"}) for _ in range(2)]
@@ -259,7 +281,11 @@ def test_states_and_their_rows(client: TestClient) -> None:
     record(client)
     record(client, final=LAKE, terminated_by="failure")
     states = client.get("/oak/states").json()
-    assert [(s["prototype"], s["facts"]["at"], s["visits"]) for s in states["states"]] == [(0, "road", 2), (1, "goal", 1), (2, "lake", 1)]
+    assert [(s["prototype"], s["facts"]["at"], s["visits"]) for s in states["states"]] == [
+        (0, "road", 2),
+        (1, "goal", 1),
+        (2, "lake", 1),
+    ]
     state = client.get("/oak/state/0").json()
     assert state["options"][0]["option_id"] == "go"
     assert sum(outcome["probability"] for outcome in state["options"][0]["outcomes"]) == pytest.approx(1)
@@ -279,7 +305,9 @@ def test_vectors(client: TestClient) -> None:
     near = [1.0, 0.1] + [0.0] * 254
     found = plan(client, start={"vector_b64": packed}, target={"vector": north})
     assert found["options"] == ["go"]
-    assert plan(client, start={"vector": near}, target={"vector": north})["start"]["similarity"] == pytest.approx(0.995037)
+    assert plan(client, start={"vector": near}, target={"vector": north})["start"]["similarity"] == pytest.approx(
+        0.995037
+    )
     mixed = plan(client, start={"vector": east}, target=GOAL)
     assert (mixed["reason"], mixed["goal"]["best_similarity"]) == ("no_goal_state", None)
 
@@ -292,31 +320,52 @@ def test_search(client: TestClient) -> None:
     client.delete("/oak/option/d")
     hits = client.post("/oak/option/search", json={"query": {"features": {"at": "x"}}}).json()["hits"]
     assert [(hit["option"]["option_id"], hit["similarity"]) for hit in hits] == [("b", 1.0), ("a", 0.5)]
-    assert len(client.post("/oak/option/search", json={"query": {"features": {"at": "x"}}, "top_k": 1}).json()["hits"]) == 1
-    hits = client.post("/oak/option/search", json={"query": {"features": {"at": "x"}}, "min_similarity": 0.6}).json()["hits"]
+    assert (
+        len(client.post("/oak/option/search", json={"query": {"features": {"at": "x"}}, "top_k": 1}).json()["hits"])
+        == 1
+    )
+    hits = client.post("/oak/option/search", json={"query": {"features": {"at": "x"}}, "min_similarity": 0.6}).json()[
+        "hits"
+    ]
     assert [hit["option"]["option_id"] for hit in hits] == ["b"]
 
 
 def test_export_import_export_gives_the_same_bytes(client: TestClient) -> None:
-    create(client, policy={"x": 0.1, "deep": [{"y": None}]}, metadata={"\u0000": "ü"}, target={"features": {"at": "goal", "n": 1.5}})
+    create(
+        client,
+        policy={"x": 0.1, "deep": [{"y": None}]},
+        metadata={"\u0000": "ü"},
+        target={"features": {"at": "goal", "n": 1.5}},
+    )
     create(client, "v", target={"vector": list(range(256))})
     for number in range(30):
         record(client, final={"features": {"at": f"p{number % 7}"}}, rewards=[0.1 * number] * 3)
         record(client, "v", start={"vector": [number * 31 % 17 - 8.0 + i % 5 for i in range(256)]}, final=GOAL)
     client.delete("/oak/option/v")
     first = client.get("/oak/model").content
-    answer = client.put("/oak/model", params={"namespace": "copy"}, content=first, headers={"content-type": "application/json"})
+    answer = client.put(
+        "/oak/model", params={"namespace": "copy"}, content=first, headers={"content-type": "application/json"}
+    )
     assert answer.status_code == 200, answer.text
     assert client.get("/oak/model", params={"namespace": "copy"}).content == first
     for option_id in ("go", "v"):
         one, two = (client.get(f"/oak/option/{option_id}", params={"namespace": n}).json() for n in ("default", "copy"))
         assert one == two
     same = [plan(client, target={"features": {"at": "p3"}}, namespace=name) for name in ("default", "copy")]
-    assert [{**p, "planning_ms": 0, "model_version": 0} for p in same][0] == {**same[1], "planning_ms": 0, "model_version": 0}
-    problem = client.put("/oak/model", params={"namespace": "copy"}, content=first, headers={"content-type": "application/json"})
+    assert [{**p, "planning_ms": 0, "model_version": 0} for p in same][0] == {
+        **same[1],
+        "planning_ms": 0,
+        "model_version": 0,
+    }
+    problem = client.put(
+        "/oak/model", params={"namespace": "copy"}, content=first, headers={"content-type": "application/json"}
+    )
     refused(problem, 409, "namespace_not_empty")
     replaced = client.put(
-        "/oak/model", params={"namespace": "copy", "mode": "replace"}, content=first, headers={"content-type": "application/json"}
+        "/oak/model",
+        params={"namespace": "copy", "mode": "replace"},
+        content=first,
+        headers={"content-type": "application/json"},
     )
     assert replaced.status_code == 200
     assert client.get("/oak/model", params={"namespace": "copy"}).content == first
@@ -428,7 +477,11 @@ def test_readiness_metrics_and_pages(client: TestClient) -> None:
     record(client)
     plan(client)
     text = client.get("/metrics").text
-    for name in ("option_created_total 1.0", 'oak_plans_total{reason="",result="reached"} 1.0', "policy_decision_latency_seconds_count"):
+    for name in (
+        "option_created_total 1.0",
+        'oak_plans_total{reason="",result="reached"} 1.0',
+        "policy_decision_latency_seconds_count",
+    ):
         assert name in text
     assert "swagger-ui-bundle.js" in client.get("/docs").text
     assert client.get("/docs/assets/swagger-ui.css").status_code == 200

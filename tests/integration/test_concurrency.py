@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.test_replay import replayed
 from tests.conftest import plain_settings
+from tests.integration.test_replay import replayed
 from tests.servers import RunningServer, somabrain
 
 WRITERS = 8
@@ -105,7 +105,9 @@ def test_all_processes_see_a_change_at_once(servers: list[RunningServer]) -> Non
     for number in range(12):
         start = {"features": {"at": f"s{number}"}}
         writer = clients[number % len(clients)]
-        version = writer.post("/oak/option/a/execution", json={"start": start, "final": goal, "rewards": [1]}).json()["model_version"]
+        version = writer.post("/oak/option/a/execution", json={"start": start, "final": goal, "rewards": [1]}).json()[
+            "model_version"
+        ]
         for client in clients:
             plan = client.post("/oak/plan", json={"start_state": start, "target_feature": goal}).json()
             assert (plan["reached"], plan["model_version"]) == (True, version)

@@ -40,7 +40,9 @@ class Writer(threading.Thread):
                     "rewards": [float(number)],
                 }
                 try:
-                    response = client.post(f"/oak/option/{self.name}/execution", json=body, headers={"Idempotency-Key": key})
+                    response = client.post(
+                        f"/oak/option/{self.name}/execution", json=body, headers={"Idempotency-Key": key}
+                    )
                 except httpx.HTTPError:
                     time.sleep(0.01)
                     continue

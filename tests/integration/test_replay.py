@@ -41,7 +41,9 @@ def random_life(client: TestClient, seed: int, steps: int) -> None:
             "rewards": [rng.gauss(0, 10) for _ in range(rng.randint(1, 5))],
             "terminated_by": rng.choice(["target", "failure", "timeout", "censored"]),
         }
-        match rng.choices(["create", "put", "retire", "run", "batch", "import", "delete"], [4, 2, 1, 20, 6, 0.3, 0.2])[0]:
+        match rng.choices(["create", "put", "retire", "run", "batch", "import", "delete"], [4, 2, 1, 20, 6, 0.3, 0.2])[
+            0
+        ]:
             case "create":
                 client.post("/oak/option/create", json={**spec, "option_id": option_id + str(rng.randint(0, 3))})
             case "put":
@@ -51,7 +53,9 @@ def random_life(client: TestClient, seed: int, steps: int) -> None:
             case "run":
                 client.post(f"/oak/option/{option_id}1/execution", json=execution)
             case "batch":
-                batch = [{**execution, "option_id": f"{option_id}{rng.randint(1, 2)}"} for _ in range(rng.randint(1, 6))]
+                batch = [
+                    {**execution, "option_id": f"{option_id}{rng.randint(1, 2)}"} for _ in range(rng.randint(1, 6))
+                ]
                 client.post("/oak/executions", json={"executions": batch})
             case "import":
                 model = client.get("/oak/model").content

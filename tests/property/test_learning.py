@@ -41,7 +41,7 @@ alphas = st.floats(0.001, 1.0)
 def learn(history: list[tuple[int, Observation]], alpha: float) -> ModelRow:
     row = None
     for outcome, observed in history:
-        row = learned(row, "o", 7, outcome, observed, alpha)
+        row = learned(row, "o", 7, outcome=outcome, observed=observed, alpha=alpha)
     assert row is not None
     return row
 
@@ -63,7 +63,11 @@ def test_a_row_is_the_explicitly_weighted_mean_of_its_runs(
         assert p == pytest.approx(math.fsum(came), rel=1e-9, abs=1e-12)
         assert reach == pytest.approx(math.fsum(paid), rel=1e-9, abs=1e-12)
     assert set(row.outcomes) == {outcome for outcome, _ in history}
-    for value, name in ((row.reward, "environment_reward"), (row.feature, "feature_reward"), (row.duration, "duration")):
+    for value, name in (
+        (row.reward, "environment_reward"),
+        (row.feature, "feature_reward"),
+        (row.duration, "duration"),
+    ):
         terms = [w_t * getattr(o, name) for w_t, (_, o) in zip(w, history, strict=True)]
         scale = math.fsum(abs(term) for term in terms)
         assert value == pytest.approx(math.fsum(terms), abs=1e-9 * max(1.0, scale))
@@ -83,7 +87,9 @@ def test_rows_sum_to_one_and_reach_never_exceeds_probability(
 
 @given(st.integers(1, 60), alphas)
 def test_effective_runs_are_kish(count: int, alpha: float) -> None:
-    row = learn([(0, Observation(environment_reward=0, feature_reward=0, discount=1, duration=1, met=True))] * count, alpha)
+    row = learn(
+        [(0, Observation(environment_reward=0, feature_reward=0, discount=1, duration=1, met=True))] * count, alpha
+    )
     w = weights(count, alpha)
     assert effective_runs(row.z, alpha) == pytest.approx(1 / math.fsum(x * x for x in w), rel=1e-6)
 
@@ -99,7 +105,10 @@ def test_a_success_never_lowers_the_trusted_probability_of_its_outcome(
         return p * n / (n + u)
 
     row, (outcome, observed) = learn(history, alpha), history[-1]
-    assert trusted(learned(row, "o", 7, outcome, observed, alpha), outcome) >= trusted(row, outcome) - 1e-12
+    assert (
+        trusted(learned(row, "o", 7, outcome=outcome, observed=observed, alpha=alpha), outcome)
+        >= trusted(row, outcome) - 1e-12
+    )
 
 
 def test_hand_computed() -> None:
@@ -110,7 +119,9 @@ def test_hand_computed() -> None:
     assert first.environment_reward == pytest.approx(-1 - 0.9 + 0.81 * 5)
     assert first.discount == pytest.approx(math.exp(-0.003 - 0.02))
     assert (first.feature_reward, second.feature_reward) == (1.0, 0.0)
-    row = learned(learned(None, "o", 0, 1, first, 0.5), "o", 0, 2, second, 0.5)
+    row = learned(
+        learned(None, "o", 0, outcome=1, observed=first, alpha=0.5), "o", 0, outcome=2, observed=second, alpha=0.5
+    )
     assert row.z == 0.75
     assert row.probability == pytest.approx((1 / 3, 2 / 3))
     assert row.reach == pytest.approx((math.exp(-0.023) / 3, 2 * math.exp(-0.022) / 3))
@@ -160,7 +171,7 @@ def test_retention_grows_with_utility_within_its_bounds(utilities: list[float]) 
 @given(st.permutations([(option, start) for option in ("b", "a", "B") for start in (2, 0, 1)]))
 def test_the_table_does_not_depend_on_the_order_of_rows(keys: list[tuple[str, int]]) -> None:
     observed = Observation(environment_reward=1, feature_reward=1, discount=0.5, duration=2, met=True)
-    rows = [learned(None, option, start, start + 1, observed, 0.05) for option, start in keys]
+    rows = [learned(None, option, start, outcome=start + 1, observed=observed, alpha=0.05) for option, start in keys]
     table = row_table(rows, {name: spec() for name in ("a", "b", "B")})
     assert table.option_ids == ("B", "a", "b")
     assert table.option.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]

@@ -95,7 +95,9 @@ def test_a_vector_is_its_direction(values: list[float], scale: float) -> None:
     assert exact_cosine(a, b) == 1.0
 
 
-@pytest.mark.parametrize("values", [[0.0] * 8, [1.0] * 7, [math.nan] * 8, [math.inf] + [0.0] * 7, [1e308] * 8, [1.1e15] * 8, []])
+@pytest.mark.parametrize(
+    "values", [[0.0] * 8, [1.0] * 7, [math.nan] * 8, [math.inf] + [0.0] * 7, [1e308] * 8, [1.1e15] * 8, []]
+)
 def test_what_is_no_direction_is_refused(values: list[float]) -> None:
     with pytest.raises(InvalidRequestError):
         unit_vector(values, DIMENSION)
@@ -113,7 +115,12 @@ def filled(states: list[State]) -> StateIndex:
 
 
 @settings(max_examples=200)
-@given(st.lists(st.one_of(small_facts, vectors), max_size=30), small_facts, st.sampled_from([0.0, 0.3, 0.5, 1.0]), st.integers(0, 30))
+@given(
+    st.lists(st.one_of(small_facts, vectors), max_size=30),
+    small_facts,
+    st.sampled_from([0.0, 0.3, 0.5, 1.0]),
+    st.integers(0, 30),
+)
 def test_goals_of_facts_against_brute_force(states: list[State], target: Facts, threshold: float, limit: int) -> None:
     states = list(dict.fromkeys(states))
     limit = min(limit, len(states))

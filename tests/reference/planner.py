@@ -37,7 +37,7 @@ class Row:
     utility: float = 0.0
 
     def again(self, which: int) -> float:
-        """q (`which` = 0) or q~ (1): what is retried."""
+        """Q (`which` = 0) or q~ (1): what is retried."""
         return 0.0 if self.primitive else self.outcomes.get(self.start, (0.0, 0.0))[which]
 
     @property
@@ -47,7 +47,7 @@ class Row:
 
     @property
     def weight(self) -> float:
-        """n'."""
+        """N'."""
         return self.evidence * (1 - self.again(0))
 
     def leaving(self) -> dict[int, float]:
@@ -92,7 +92,7 @@ def doubt(rows: Sequence[Row], option_id: str, time_price: float) -> float:
 
 
 def micro_nats(chance: float) -> int:
-    """w of −ln `chance` (DESIGN §6.3)."""
+    """W of −ln `chance` (DESIGN §6.3)."""
     return min(2**40, max(1, math.ceil(1e6 * -math.log(chance) - 1e-3)))
 
 

@@ -20,7 +20,7 @@ DISCOUNTS = tuple(math.exp(-0.001 * k) for k in (1, 1, 2, 3))
 
 def seeded(seed: int) -> Random:
     """Chance that repeats itself."""
-    return Random(seed)  # noqa: S311 - nothing here is a secret
+    return Random(seed)
 
 
 def random_rows(random: Random, *, prototypes: int = 7, options: int = 5, density: float = 0.5) -> list[Row]:

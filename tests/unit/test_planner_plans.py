@@ -97,7 +97,7 @@ def test_nothing_found_still_says_what_the_policy_can_do() -> None:
 
 
 def test_a_retried_option_is_told_as_it_will_be_run() -> None:
-    """q = ½: twice as long, twice the reward, half the evidence; failure keeps its odds against success."""
+    """Q = ½: twice as long, twice the reward, half the evidence; failure keeps its odds against success."""
     row = Row(
         option_id="a",
         start=0,

@@ -74,7 +74,9 @@ def outcome_of(ending: Ending, final: int, observed: Observation) -> int:
     return FAIL if ending is not Ending.TARGET and observed.met else final
 
 
-def learned(row: ModelRow | None, option_id: str, start: int, outcome: int, observed: Observation, alpha: float) -> ModelRow:
+def learned(
+    row: ModelRow | None, option_id: str, start: int, *, outcome: int, observed: Observation, alpha: float
+) -> ModelRow:
     """The row after one more run: averages with step α/Z, Z → 1, so that the first run is copied.
 
     The unbiased constant-step-size trick of Sutton and Barto 2018, "Reinforcement Learning", exercise 2.7.

@@ -1,0 +1,66 @@
+"""The command `somabrain demo`: what must be there, a server, the story, and a clean end whatever happens."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+
+from common.config.settings import Settings
+from somabrain.commands.output import EXIT_CONFIGURATION, fail
+from somabrain.demo.errors import DemoError
+from somabrain.demo.server import own_server
+
+NEEDED = ("gymnasium", "matplotlib")
+"""What only the demo needs: the extra `demo` in pyproject.toml."""
+
+EXIT_SIGNAL = 128
+"""A shell's status of a program that a signal ended, less the signal's number (POSIX 2017, XCU 2.8.2)."""
+
+
+def run(settings: Settings, *, episodes: int, seed: int, rainy: bool, output: Path) -> None:
+    """Learns from `episodes` random episodes, solves every start by plans, and draws the learning curve in `output`.
+
+    Ends the program with status 1 and one line where that fails. `settings` say only where `somabrain serve` would
+    listen: the demo's server has its own.
+    """
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        fail(f"the demo needs {' and '.join(missing)}: make install, or pip install 'somabrain[demo]'")
+    if not output.parent.is_dir():
+        fail(f"--output {output}: there is no folder {output.parent}", EXIT_CONFIGURATION)
+    with _ended_by_signals():
+        try:
+            with own_server() as server:
+                from somabrain.demo.story import Story  # noqa: PLC0415 - imported while the server starts
+
+                server.wait()
+                Story(server, seed=seed, rainy=rainy).tell(
+                    episodes=episodes, output=output, served_at=_address(settings)
+                )
+        except (DemoError, OSError) as error:
+            fail(f"the demo failed: {error}")
+
+
+def _address(settings: Settings) -> str:
+    host = settings.somabrain_host.strip("[]")
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.somabrain_port}"
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the program as Ctrl-C does: through every clean-up."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        sys.exit(EXIT_SIGNAL + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,106 @@
+"""Gauges that are read from the database when they are asked for, so that every replica shows the same."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import structlog
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from somabrain.errors import StoreUnavailableError
+
+OTHER = "other"
+"""The label of all tenants beyond the first METRICS_MAX_TENANTS."""
+
+log = structlog.get_logger()
+
+
+class Figures(Protocol):
+    """What is shown of a tenant."""
+
+    @property
+    def tenant(self) -> str:
+        """The label."""
+        ...
+
+    @property
+    def active(self) -> int:
+        """Active options."""
+        ...
+
+    @property
+    def retired(self) -> int:
+        """Retired options."""
+        ...
+
+    @property
+    def active_utility(self) -> float:
+        """Sum of U over the active options."""
+        ...
+
+    @property
+    def prototypes(self) -> int:
+        """Abstract states."""
+        ...
+
+
+class OptionGauges(Collector):
+    """`option_count`, `option_utility_avg` and `oak_prototypes`."""
+
+    def __init__(
+        self,
+        read: Callable[[], Sequence[Figures]],
+        *,
+        cache_s: float,
+        tenants_max: int,
+        monotonic_s: Callable[[], float],
+    ) -> None:
+        """`read` is asked at most every `cache_s` seconds; `tenants_max` tenants have labels of their own."""
+        self._read = read
+        self._cache_s = cache_s
+        self._tenants_max = tenants_max
+        self._monotonic_s = monotonic_s
+        self._lock = threading.Lock()
+        self._known: Sequence[Figures] = ()
+        self._read_at_s: float | None = None
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """The families without samples: registering them asks the database nothing."""
+        return self._families([])
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """The families; without samples while the database can't be read."""
+        return self._families(self._figures())
+
+    def _figures(self) -> Sequence[Figures]:
+        with self._lock:
+            now = self._monotonic_s()
+            if self._read_at_s is None or now - self._read_at_s >= self._cache_s:
+                try:
+                    self._known = self._read()
+                except StoreUnavailableError as error:
+                    log.warning("metrics_unread", cause=repr(error.__cause__))
+                    self._known = ()
+                self._read_at_s = now
+            return self._known
+
+    def _families(self, figures: Sequence[Figures]) -> list[GaugeMetricFamily]:
+        count = GaugeMetricFamily("option_count", "Options.", labels=["tenant_id", "status"])
+        utility = GaugeMetricFamily("option_utility_avg", "Mean utility of active options.", labels=["tenant_id"])
+        prototypes = GaugeMetricFamily("oak_prototypes", "Abstract states of all tenants.")
+        for label, group in self._groups(figures):
+            active = sum(one.active for one in group)
+            count.add_metric([label, "active"], active)
+            count.add_metric([label, "retired"], sum(one.retired for one in group))
+            utility.add_metric([label], sum(one.active_utility for one in group) / active if active else 0.0)
+        if figures:
+            prototypes.add_metric([], sum(one.prototypes for one in figures))
+        return [count, utility, prototypes]
+
+    def _groups(self, figures: Sequence[Figures]) -> list[tuple[str, Sequence[Figures]]]:
+        ranked = sorted(figures, key=lambda one: (-(one.active + one.retired), one.tenant))
+        own, rest = ranked[: self._tenants_max], ranked[self._tenants_max :]
+        return [(one.tenant, [one]) for one in own] + ([(OTHER, rest)] if rest else [])
