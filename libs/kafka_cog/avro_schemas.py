@@ -219,7 +219,9 @@ class AvroSchemas:
 
 
 def _parsed(document: Any) -> Schema:
-    if not isinstance(document, dict) or document.get("type") != "record":
+    if not (
+        isinstance(document, dict) and document.get("type") == "record" and isinstance(document.get("fields"), list)
+    ):
         raise SchemaInvalidError
     try:
         parsed = fastavro.parse_schema(document)

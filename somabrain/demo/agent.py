@@ -1,4 +1,4 @@
-"""The agent of the demo: it reports what it lived through, and asks for plans. All it knows of the service is its API."""
+"""The agent of the demo: it reports what it lived through and asks for plans; of the service it knows the API alone."""
 
 from __future__ import annotations
 
@@ -84,17 +84,20 @@ class Agent:
         return ids.index(answer["options"][0]) if answer["options"] else None
 
     def solve(self, start: int, choose: Choice, random: Random) -> Solved:
-        """Drives from a start, choosing anew after each option: at random among the applicable ones where there is no plan."""
-        taxi, over, rewards = self._taxi, False, []
+        """Drives from a start, choosing anew after each option.
+
+        Where there is no plan, it is any of the applicable options with equal probability.
+        """
+        taxi, over, total = self._taxi, False, 0.0
         taxi.begin(start, random.getrandbits(SEED_BITS))
         state = start
         while not over:
             place = choose(state)
             option = taxi.options[random.choice(taxi.applicable(state)) if place is None else place]
             ride = taxi.run(option, state)
-            rewards += ride.rewards
+            total += sum(ride.rewards)
             state, over = ride.states[-1], ride.over
-        return Solved(solved=taxi.facts[state]["passenger"] == DELIVERED, total=sum(rewards))
+        return Solved(solved=taxi.facts[state]["passenger"] == DELIVERED, total=total)
 
     def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         try:

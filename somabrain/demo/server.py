@@ -60,12 +60,12 @@ class OwnServer:
 
 @contextmanager
 def own_server() -> Iterator[OwnServer]:
-    """Starts a server with default settings, whatever the environment says; stops it and removes its data in the end."""
+    """Starts a server with default settings, whatever the environment says; at the end stops it and removes its data."""
     with tempfile.TemporaryDirectory(prefix="somabrain-demo-") as name:
         folder, port = Path(name), _free_port()
         log = folder / "server.log"
         with log.open("wb") as stream:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - this interpreter, and arguments of this module
                 [sys.executable, "-c", _SERVE, "serve"],
                 env=_environment(folder / "data", port),
                 cwd=folder,

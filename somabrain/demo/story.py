@@ -85,7 +85,9 @@ class Story:
         start = min(mixed, key=lambda state: (state in agent.begun, taxi.facts[state]["at"] != ROAD))
         facts, (row, column) = taxi.facts[start], taxi.cell(start)
         begun = "some" if start in agent.begun else "no"
-        _say(f"One plan. The taxi is at row {row}, column {column}, the passenger waits at {facts['passenger']}, bound for")
+        _say(
+            f"One plan. The taxi is at row {row}, column {column}, the passenger waits at {facts['passenger']}, bound for"
+        )
         _say(f"{facts['destination']}; {begun} episode began so. The agent says only:")
         _say(f"  {_text(facts)}")
         answer = agent.plan(facts)
@@ -113,7 +115,9 @@ class Story:
         solved, new = sum(result.solved for result in results), len(set(taxi.starts) - agent.begun)
         _say(f"Solved {solved} of {len(results)} starts, {new} of which no episode had begun in.")
         _say(f"  {len(times_ms)} plans, a new one before each option; the median took {median(times_ms):.1f} ms")
-        _say(f"  mean return {fmean(result.total for result in results):.2f} here, {last.expected.mean_return:.2f} expected")
+        _say(
+            f"  mean return {fmean(result.total for result in results):.2f} here, {last.expected.mean_return:.2f} expected"
+        )
         _say(f"  the optimum is {best:.2f}, computed from the environment's own table")
         _say()
 
@@ -157,7 +161,9 @@ def _show_steps(answer: Mapping[str, Any]) -> None:
         answer[name] for name in ("success_probability", "success_probability_lower", "policy_probability")
     )
     _say(f"The whole plan succeeds with {odds:.3f} (≥ {least:.3f}), with a new plan after each option {anew:.3f}.")
-    _say(f"{answer['expected_duration']:.1f} steps, discounted reward {answer['expected_reward']:.1f}. Advice: {answer['advice']}.")
+    _say(
+        f"{answer['expected_duration']:.1f} steps, discounted reward {answer['expected_reward']:.1f}. Advice: {answer['advice']}."
+    )
 
 
 def _text(facts: Mapping[str, str]) -> str:

@@ -6,5 +6,4 @@ from somabrain.store.journal import RelayPositions
 from somabrain.store.leadership import Leadership, relay_leadership
 from somabrain.store.store import SqlStore
 
-__all__ = [
-    "Census","Database", "Leadership", "RelayPositions", "SqlStore", "database_url", "relay_leadership"]
+__all__ = ["Census", "Database", "Leadership", "RelayPositions", "SqlStore", "database_url", "relay_leadership"]
