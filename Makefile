@@ -33,6 +33,7 @@ check: $(STAMP) ## lint, format, types, imports, stubs, openapi.yaml
 	$(BIN)/lint-imports --no-logo
 	scripts/ci/forbid_stubs.sh
 	$(BIN)/somabrain openapi --check
+	$(BIN)/somabrain reference --check
 
 bench: $(STAMP) ## run the benchmarks; ARGS are theirs
 	@$(BIN)/python -m benchmarks $(ARGS)

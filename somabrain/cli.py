@@ -196,6 +196,16 @@ def openapi(
     write_openapi(Settings.model_construct(), path, check=check)
 
 
+@app.command()
+def reference(
+    check: Annotated[bool, typer.Option("--check", help="Only compare; status 1 where a page differs.")] = False,
+) -> None:
+    """Write the manual's pages of settings and errors, or compare them with what the code says."""
+    from somabrain.commands.reference import write_reference
+
+    write_reference(check=check)
+
+
 def _server(url: str, key: str | None, namespace: str) -> Server:
     from somabrain.commands.remote import Server
 

@@ -47,7 +47,7 @@ class RequestEdge:
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 

@@ -44,7 +44,7 @@ def show_settings(settings: Settings, *, as_json: bool) -> None:
                 "name": key,
                 "value": _shown(name, getattr(settings, name)),
                 "source": source,
-                "range": _range(field),
+                "range": allowed_values(field),
                 "description": field.description or "",
             }
         )
@@ -63,14 +63,15 @@ def _shown(name: str, value: Any) -> str:
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _range(field: Any) -> str:
+def allowed_values(field: Any) -> str:
+    """What a setting may be: its bounds, its choices, or its type."""
     bounds = {type(part).__name__: part for part in field.metadata}
     low = bounds.get("Ge") or bounds.get("Gt")
     high = bounds.get("Le") or bounds.get("Lt")
     if low is None and high is None:
         choices = getattr(field.annotation, "__args__", ())
         plain = [str(choice) for choice in choices if isinstance(choice, str)]
-        return " | ".join(plain) or getattr(field.annotation, "__name__", "path")
+        return " or ".join(plain) or getattr(field.annotation, "__name__", "path")
     left = "" if low is None else f"{low.ge} ≤ " if hasattr(low, "ge") else f"{low.gt} < "
     right = "" if high is None else f" ≤ {high.le}" if hasattr(high, "le") else f" < {high.lt}"
     return f"{left}x{right}"

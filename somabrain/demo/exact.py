@@ -38,10 +38,11 @@ def expected(taxi: Taxi, chosen: Sequence[int | None]) -> Expected:
     """
     weights = _weights(taxi, chosen)
     everywhere = np.arange(taxi.states)
-    probability, following, reward, final = (
-        np.stack([array[everywhere, option.actions] for option in taxi.options])
-        for array in (taxi.table.probability, taxi.table.following, taxi.table.reward, taxi.table.final)
-    )
+    table = taxi.table
+    probability = np.stack([table.probability[everywhere, option.actions] for option in taxi.options])
+    following = np.stack([table.following[everywhere, option.actions] for option in taxi.options])
+    reward = np.stack([table.reward[everywhere, option.actions] for option in taxi.options])
+    final = np.stack([table.final[everywhere, option.actions] for option in taxi.options])
     ends = np.stack([option.ends for option in taxi.options])
     starts = list(taxi.starts)
 
@@ -61,7 +62,7 @@ def expected(taxi: Taxi, chosen: Sequence[int | None]) -> Expected:
 def _weights(taxi: Taxi, chosen: Sequence[int | None]) -> FloatArray:
     """The probability of starting each option [option] in each raw state [state]."""
     applicable = np.stack([option.may_begin for option in taxi.options]).astype(np.float64)
-    weights = applicable / applicable.sum(axis=0)
+    weights: FloatArray = applicable / applicable.sum(axis=0)
     for state, option in enumerate(chosen):
         if option is not None:
             weights[:, state] = 0.0

@@ -60,7 +60,7 @@ class OwnServer:
 
 @contextmanager
 def own_server() -> Iterator[OwnServer]:
-    """Starts a server with default settings, whatever the environment says; at the end stops it and removes its data."""
+    """Starts a server with default settings, whatever the environment says; then stops it and removes its data."""
     with tempfile.TemporaryDirectory(prefix="somabrain-demo-") as name:
         folder, port = Path(name), _free_port()
         log = folder / "server.log"

@@ -66,7 +66,7 @@ class Story:
         _say("Somabrain demo: a taxi learns where its options lead, and plans with them.")
         _say()
         _say(f"  world    {world}: {len(taxi.starts)} starts, at most {taxi.steps_max} steps")
-        _say("  states   reported as at, passenger and destination; all road cells are one")
+        _say("  states   at R|G|Y|B|road, passenger, destination: one road cell is like another")
         _say(f"  options  {', '.join(option.name for option in taxi.options)}:")
         _say("           how to do each is given, where each leads is to be learned")
         _say(f"  server   {self._server.url}, its own, with its data in a temporary folder")
@@ -85,10 +85,8 @@ class Story:
         start = min(mixed, key=lambda state: (state in agent.begun, taxi.facts[state]["at"] != ROAD))
         facts, (row, column) = taxi.facts[start], taxi.cell(start)
         begun = "some" if start in agent.begun else "no"
-        _say(
-            f"One plan. The taxi is at row {row}, column {column}, the passenger waits at {facts['passenger']}, bound for"
-        )
-        _say(f"{facts['destination']}; {begun} episode began so. The agent says only:")
+        _say(f"One plan. The taxi is at row {row}, column {column}, the passenger waits at {facts['passenger']}, bound")
+        _say(f"for {facts['destination']}; {begun} episode began so. The agent says only:")
         _say(f"  {_text(facts)}")
         answer = agent.plan(facts)
         if answer["steps"]:
@@ -112,12 +110,11 @@ class Story:
             for start in taxi.starts:
                 results.append(agent.solve(start, choose, random))
                 bar.advance(bar.task_ids[0])
+        returned = fmean(result.total for result in results)
         solved, new = sum(result.solved for result in results), len(set(taxi.starts) - agent.begun)
         _say(f"Solved {solved} of {len(results)} starts, {new} of which no episode had begun in.")
         _say(f"  {len(times_ms)} plans, a new one before each option; the median took {median(times_ms):.1f} ms")
-        _say(
-            f"  mean return {fmean(result.total for result in results):.2f} here, {last.expected.mean_return:.2f} expected"
-        )
+        _say(f"  mean return {returned:.2f} here, {last.expected.mean_return:.2f} expected")
         _say(f"  the optimum is {best:.2f}, computed from the environment's own table")
         _say()
 
@@ -157,13 +154,11 @@ def _show_steps(answer: Mapping[str, Any]) -> None:
         for place, step in enumerate(answer["steps"], 1)
     ]
     print_table(("", "option", "leads to", "odds", "≥", "steps", "reward", "runs"), rows)
-    odds, least, anew = (
-        answer[name] for name in ("success_probability", "success_probability_lower", "policy_probability")
-    )
-    _say(f"The whole plan succeeds with {odds:.3f} (≥ {least:.3f}), with a new plan after each option {anew:.3f}.")
-    _say(
-        f"{answer['expected_duration']:.1f} steps, discounted reward {answer['expected_reward']:.1f}. Advice: {answer['advice']}."
-    )
+    odds = ("success_probability", "success_probability_lower", "policy_probability")
+    whole, least, anew = (answer[name] for name in odds)
+    steps, reward = answer["expected_duration"], answer["expected_reward"]
+    _say(f"The whole plan succeeds with {whole:.3f} (≥ {least:.3f}), with a new plan after each option {anew:.3f}.")
+    _say(f"{steps:.1f} steps, discounted reward {reward:.1f}. Advice: {answer['advice']}.")
 
 
 def _text(facts: Mapping[str, str]) -> str:

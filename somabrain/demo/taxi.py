@@ -1,7 +1,7 @@
 """Gymnasium's Taxi as the agent of the demo meets it: what it can tell of a state, and six options that it can run.
 
-The environment is the Taxi problem of Dietterich 2000, "Hierarchical Reinforcement Learning with the MAXQ Value Function
-Decomposition". The options' policies are given by hand; where they lead is what the service learns.
+The environment is the Taxi problem of Dietterich 2000, "Hierarchical Reinforcement Learning with the MAXQ Value
+Function Decomposition". The options' policies are given by hand; where they lead is what the service learns.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ PUT_DOWN = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Table:
-    """The environment's own transition table, `env.unwrapped.P`, as arrays [state, action, branch]; missing branches have
-    probability 0. `final`: the transition ends the world.
+    """The environment's own transition table, `env.unwrapped.P`, as arrays [state, action, branch].
+
+    Missing branches have probability 0. `final`: the transition ends the world.
     """
 
     probability: FloatArray
@@ -48,7 +49,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TaxiOption:
-    """An option: by raw state, where it may begin, its policy's action, and whether a run of it ends on arrival there."""
+    """An option; by raw state, whether it may begin there, its policy's action, and whether arrival there ends it."""
 
     option_id: str
     name: str
@@ -71,7 +72,7 @@ class TaxiOption:
 class Ride:
     """One run of an option: the k + 1 raw states, the k rewards, and what ended with it.
 
-    `over`: the world ended, or the environment's limit of steps was reached; `cut`: the limit came before the option ended.
+    `over`: the world ended, or its limit of steps was reached; `cut`: the limit came before the option ended.
     """
 
     states: tuple[int, ...]
@@ -81,11 +82,11 @@ class Ride:
 
 
 class Taxi:
-    """The environment, with what is known of it by raw state. `starts` are the raw states that an episode may begin in."""
+    """The environment, and what is known of it by raw state; `starts` are the raw states that episodes begin in."""
 
     def __init__(self, *, rainy: bool) -> None:
         """`rainy`: a move goes astray with probability .2, to either side of where it was meant to go."""
-        self._env = gymnasium.make(ENVIRONMENT, is_rainy=rainy)
+        self._env = _environment(rainy=rainy)
         inner = self._env.unwrapped
         self.table = _table(inner.P)
         self.states = len(inner.P)
@@ -131,8 +132,9 @@ class Taxi:
     def reports(self, option: TaxiOption, ride: Ride) -> list[dict[str, Any]]:
         """What is reported of a ride, as the entries of `POST /oak/executions`.
 
-        Besides the run itself, its rest from the first arrival at each further description on the way: the policy depends
-        on the raw state alone, so what it did from there on is a run of it too. A run that was cut is reported as such.
+        Besides the run itself, its rest from the first arrival at each further description on the way: the policy
+        depends on the raw state alone, so what it did from there on is a run of it too. A run that was cut is reported
+        as such.
         """
         if ride.cut:
             return [self._report(option, ride, 0, "censored")]
@@ -158,6 +160,11 @@ class Taxi:
             "rewards": list(ride.rewards[step:]),
             "terminated_by": ending,
         }
+
+
+def _environment(*, rainy: bool) -> Any:
+    """Typed as Any: Gymnasium does not type what is Taxi's own."""
+    return gymnasium.make(ENVIRONMENT, is_rainy=rainy)
 
 
 def holds(target: Facts, facts: Facts) -> bool:
@@ -200,8 +207,9 @@ def _table(transitions: Mapping[int, Mapping[int, Sequence[tuple[float, int, flo
 
 
 def _go_to(place: str, facts: Sequence[Facts], table: Table) -> TaxiOption:
-    """The option to drive to a place: by the fewest moves, were each to end where it most probably does; the first
-    action wins ties.
+    """The option to drive to a place by the fewest moves, were each to end where it most probably does.
+
+    The first action wins ties.
     """
     there = np.array([known["at"] == place for known in facts])
     likeliest = table.probability.argmax(axis=-1)[..., np.newaxis]

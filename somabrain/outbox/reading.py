@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import fastavro
+from fastavro.schema import SchemaParseException
 
 from somabrain.oak.documents import timestamp
 from somabrain.outbox.container import DAMAGED, SYNC_BYTES
@@ -37,7 +38,7 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
 def _records(stream: IO[bytes], path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         blocks = fastavro.block_reader(stream, return_record_name=True)
-    except DAMAGED as error:
+    except (*DAMAGED, SchemaParseException) as error:
         message = f"{path}: not an Avro object container"
         raise EventsFileError(message) from error
     good = stream.tell()

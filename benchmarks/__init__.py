@@ -1,0 +1,1 @@
+"""What the service is measured by. Each module is a program: `python -m benchmarks.<module> --help`."""

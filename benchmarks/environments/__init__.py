@@ -1,0 +1,1 @@
+"""Real environments: how good the plans become, against the exact optimum."""

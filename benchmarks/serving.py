@@ -1,0 +1,166 @@
+"""A real server on a loopback port: plans, executions, batches and the first answer, beside an empty route and SQLite."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import httpx
+import orjson
+
+from benchmarks.figures import MS_PER_S, Figure, figure, percentile, timed
+from benchmarks.workload import document_of, random_workload
+
+DIMENSION = 256
+PLANS = 2000
+EXECUTIONS = 1000
+BATCHES = 10
+BATCH = 1000
+STARTS = 5
+PLAN_BAR_MS = 10.0
+EXECUTION_BAR_MS = 15.0
+BATCH_BAR = 1000.0
+START_BAR_MS = 2000.0
+DEADLINE_S = 60.0
+JSON = {"content-type": "application/json"}
+
+
+def measure() -> list[Figure]:
+    """All figures of a server with default settings on SQLite."""
+    with tempfile.TemporaryDirectory(prefix="somabrain-bench-") as folder:
+        starts = []
+        for _ in range(STARTS):
+            with server(Path(folder)) as (_, first_answer_ms):
+                starts.append(first_answer_ms)
+        with server(Path(folder)) as (client, _):
+            model = orjson.dumps(document_of(random_workload(1), DIMENSION))
+            client.put("/oak/model", content=model, headers=JSON).raise_for_status()
+            figures = [*_plans(client), *_executions(client, Path(folder)), _batches(client)]
+    return [
+        *figures,
+        figure(
+            "start to first answer", starts, bar=f"≤ {START_BAR_MS:.0f} ms", met=percentile(starts, 0.5) <= START_BAR_MS
+        ),
+    ]
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[tuple[httpx.Client, float]]:
+    """A client of a server of its own, and the milliseconds from its start to its first answer."""
+    ready, port = folder / "port", _free_port()
+    ready.unlink(missing_ok=True)
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    settings = {
+        "SOMABRAIN_PORT": str(port),
+        "SOMABRAIN_DATA_DIR": str(folder / "data"),
+        "SOMABRAIN_LOG_LEVEL": "warning",
+    }
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [Path(sys.executable).parent / "somabrain", "serve"], env={**kept, **settings}, cwd=folder
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_S) as client:
+            yield client, _until_ready(client, began)
+    finally:
+        process.terminate()
+        process.wait(DEADLINE_S)
+
+
+def _until_ready(client: httpx.Client, began: float) -> float:
+    while time.perf_counter() - began < DEADLINE_S:
+        try:
+            client.get("/oak/namespaces").raise_for_status()
+        except httpx.TransportError:
+            time.sleep(0.005)
+        else:
+            return (time.perf_counter() - began) * MS_PER_S
+    message = "the server did not answer"
+    raise TimeoutError(message)
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _plans(client: httpx.Client) -> list[Figure]:
+    numbers = count()
+
+    def ask() -> None:
+        body = {"start_state": {"features": {"s": next(numbers) % 500}}, "target_feature": {"features": {"s": 7}}}
+        client.post("/oak/plan", content=orjson.dumps(body), headers=JSON).raise_for_status()
+
+    empty = percentile(timed(lambda: client.get("/healthz").raise_for_status(), PLANS), 0.5)
+    values = timed(ask, PLANS)
+    one = figure(
+        "plan over HTTP, warm, 1 client",
+        values,
+        bar=f"p99 ≤ {PLAN_BAR_MS:.0f} ms",
+        met=percentile(values, 0.99) <= PLAN_BAR_MS,
+    )
+    return [replace(one, peer=f"empty route: {empty:.3f} ms", ratio=one.median / empty)]
+
+
+def _run(number: int) -> dict[str, object]:
+    return {
+        "start": {"features": {"s": number % 500}},
+        "final": {"features": {"s": (number * 7 + 1) % 500}},
+        "rewards": [-1.0] * 5,
+        "terminated_by": "target",
+    }
+
+
+def _executions(client: httpx.Client, folder: Path) -> list[Figure]:
+    numbers = count()
+
+    def record() -> None:
+        number = next(numbers)
+        headers = {**JSON, "Idempotency-Key": f"bench-{number}"}
+        path = f"/oak/option/option-{number % 500:05d}/execution"
+        client.post(path, content=orjson.dumps(_run(number)), headers=headers).raise_for_status()
+
+    database = sqlite3.connect(folder / "peer.sqlite3", isolation_level=None)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=FULL")
+    database.execute("CREATE TABLE IF NOT EXISTS t (x TEXT)")
+    insert = percentile(timed(lambda: database.execute("INSERT INTO t VALUES ('x')"), EXECUTIONS), 0.5)
+    database.close()
+    values = timed(record, EXECUTIONS)
+    one = figure(
+        "execution, durable, 1 client",
+        values,
+        bar=f"p99 ≤ {EXECUTION_BAR_MS:.0f} ms",
+        met=percentile(values, 0.99) <= EXECUTION_BAR_MS,
+    )
+    return [replace(one, peer=f"plain SQLite insert, durable: {insert:.3f} ms", ratio=one.median / insert)]
+
+
+def _batches(client: httpx.Client) -> Figure:
+    rates = []
+    for batch in range(BATCHES):
+        runs = [{"option_id": f"option-{n % 500:05d}", **_run(n)} for n in range(batch * BATCH, (batch + 1) * BATCH)]
+        content = orjson.dumps({"executions": runs})
+        began = time.perf_counter()
+        client.post("/oak/executions", content=content, headers=JSON).raise_for_status()
+        rates.append(BATCH / (time.perf_counter() - began))
+    slowest_first = sorted(rates, reverse=True)
+    return figure(
+        f"executions in batches of {BATCH}",
+        slowest_first,
+        unit="1/s",
+        bar=f"≥ {BATCH_BAR:.0f} /s",
+        met=percentile(rates, 0.5) >= BATCH_BAR,
+    )
