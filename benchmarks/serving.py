@@ -1,8 +1,9 @@
-"""A real server on a loopback port: plans, executions, batches and the first answer, beside an empty route and SQLite."""
+"""A real server on a loopback port: plans, executions, batches, the first answer; beside an empty route and SQLite."""
 
 from __future__ import annotations
 
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -89,8 +90,6 @@ def _until_ready(client: httpx.Client, began: float) -> float:
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -7,9 +7,8 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from somabrain.oak.learning import ENCODER_ID, row_table
+from somabrain.oak.learning import ENCODER_ID, facts, row_table
 from somabrain.oak.model import ModelRow, OptionSpec, RowTable, Termination
-from somabrain.oak.learning import facts
 
 OPTIONS = 500
 STATES = 500

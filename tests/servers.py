@@ -130,7 +130,7 @@ class RunningServer:
     def __init__(self, settings: Mapping[str, str], folder: Path) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._folder = folder
+        self.folder = folder
         base = {
             "SOMABRAIN_PORT": str(self.port),
             "SOMABRAIN_DATA_DIR": str(folder / "data"),
@@ -143,15 +143,15 @@ class RunningServer:
     @property
     def log(self) -> str:
         """What the server wrote."""
-        return (self._folder / "server.log").read_text(errors="replace")
+        return (self.folder / "server.log").read_text(errors="replace")
 
     def start(self) -> None:
         """Starts it and waits until it answers."""
-        with (self._folder / "server.log").open("ab") as log:
+        with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [Path(sys.executable).parent / "somabrain", "serve"],
                 env=self._environment,
-                cwd=self._folder,
+                cwd=self.folder,
                 stdout=log,
                 stderr=log,
             )

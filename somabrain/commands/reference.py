@@ -13,32 +13,52 @@ from somabrain.commands.output import fail
 FOLDER = Path("docs/technical-manual")
 
 
+SETTINGS_HEAD = """\
+# Settings
+
+From the environment and a `.env` file; `somabrain settings` shows the values in force and where each comes from. A value
+out of range stops the start with exit status 2 and one line that names it.
+
+| setting | default | range | what it does |
+|---|---|---|---|
+"""
+
+CODES_HEAD = """\
+# Errors
+
+Every refusal is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`, `code`, `trace_id` and, for
+bodies, `errors` with the place of each fault. The same page is served at `/docs/errors`.
+
+| code | status | meaning | what to do |
+|---|---|---|---|
+"""
+
+REASONS_HEAD = """
+# Reasons of an empty plan
+
+Finding no way is an answer: status 200, `reached: false` and one of these, tested in this order.
+
+| reason | what to do |
+|---|---|
+"""
+
+
 def settings_page() -> str:
     """Every setting with its default, its range, and what it does."""
-    rows = [
-        f"| `{name.upper()}` | {_default(field.get_default())} | {allowed_values(field)} | {field.description} |"
+    return SETTINGS_HEAD + "".join(
+        f"| `{name.upper()}` | {_default(field.get_default())} | {allowed_values(field)} | {field.description} |\n"
         for name, field in Settings.model_fields.items()
-    ]
-    return (
-        "# Settings\n\nFrom the environment and a `.env` file; `somabrain settings` shows the values in force and where "
-        "each comes from. A value out of range stops the start with exit status 2 and one line that names it.\n\n"
-        "| setting | default | range | what it does |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
     )
 
 
 def errors_page() -> str:
     """Every code with its status, its meaning and what to do, and every reason of an empty plan."""
-    codes = [
-        f"| `{code}` | {STATUS[error]} | {error.message()} | {error.remedy()} |" for code, error in sorted(BY_CODE.items())
-    ]
-    reasons = [f"| `{reason.value}` | {text} |" for reason, text in REASON_REMEDIES.items()]
-    return (
-        "# Errors\n\nEvery refusal is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`, `code`, "
-        "`trace_id` and, for bodies, `errors` with the place of each fault. The same page is served at `/docs/errors`.\n\n"
-        "| code | status | meaning | what to do |\n|---|---|---|---|\n" + "\n".join(codes) + "\n\n"
-        "# Reasons of an empty plan\n\nFinding no way is an answer: status 200, `reached: false` and one of these, "
-        "tested in this order.\n\n| reason | what to do |\n|---|---|\n" + "\n".join(reasons) + "\n"
+    codes = "".join(
+        f"| `{code}` | {STATUS[error]} | {error.message()} | {error.remedy()} |\n"
+        for code, error in sorted(BY_CODE.items())
     )
+    reasons = "".join(f"| `{reason.value}` | {text} |\n" for reason, text in REASON_REMEDIES.items())
+    return CODES_HEAD + codes + REASONS_HEAD + reasons
 
 
 def write_reference(*, check: bool) -> None:

@@ -131,9 +131,8 @@ class AdvisoryLeadership:
 
     def _opened(self) -> Connection:
         if self._session is None:
-            session = self._database.engine.connect()
-            session.detach()
-            self._session = session.execution_options(isolation_level="AUTOCOMMIT")
+            self._session = self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._session.detach()
         return self._session
 
     def release(self) -> None:

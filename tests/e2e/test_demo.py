@@ -124,7 +124,7 @@ def test_it_learns_solves_every_start_and_draws_the_curve(tmp_path: Path, sqlite
 
 
 def test_too_few_episodes_are_told_as_they_are(tmp_path: Path) -> None:
-    done = demo(tmp_path, "--episodes", "25", "--rainy", "--seed", "0")
+    done = demo(tmp_path, "--episodes", "30", "--rainy", "--seed", "0")
     assert done.returncode == 0, done.stderr
     solved = int(re.findall(r"Solved ([0-9]+) of 300", done.stdout)[0])
     assert solved < 300
