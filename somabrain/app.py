@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from somabrain.api import errors, health, options, worlds
-from somabrain.api.answers import Problem
+from somabrain.api.description import complete
 from somabrain.api.edge import RequestEdge
 from somabrain.api.guard import GuardedRoute, Usage
 from somabrain.api.services import ApiSettings, Services
@@ -52,15 +52,10 @@ class Application(FastAPI):
         await self._edge(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
-        """The API's description: with the problem schema, and vectors of this server's dimension."""
+        """The API's description."""
         if self.openapi_schema is None:
-            described = super().openapi()
-            schemas = described["components"]["schemas"]
-            schemas[Problem.__name__] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(schemas[Problem.__name__].pop("$defs", {}))
-            for unused in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(unused, None)
-            _state_dimension(schemas, self._dimension)
+            guarded = frozenset(str(route.operation_id) for route in self.routes if isinstance(route, GuardedRoute))
+            complete(super().openapi(), dimension=self._dimension, guarded=guarded)
         assert self.openapi_schema is not None
         return self.openapi_schema
 
@@ -100,9 +95,3 @@ def create_app(
 def guarded_paths(app: FastAPI) -> list[tuple[str, bool]]:
     """Each route's path, and whether it asks the policy."""
     return [(getattr(route, "path", ""), isinstance(route, GuardedRoute)) for route in app.routes]
-
-
-def _state_dimension(schemas: Mapping[str, Any], dimension: int) -> None:
-    for shape in schemas["StateBody"]["oneOf"]:
-        if "vector" in shape["properties"]:
-            shape["properties"]["vector"].update(minItems=dimension, maxItems=dimension)

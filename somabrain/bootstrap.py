@@ -208,6 +208,7 @@ def open_relay(settings: Settings, database: Database, metrics: Metrics) -> Iter
         pace=Pace(
             batch=settings.relay_batch,
             interval_s=settings.relay_interval_s,
+            linger_s=settings.relay_linger_s,
             backoff_max_s=settings.relay_backoff_max_s,
             prune_interval_s=settings.relay_prune_interval_s,
         ),

@@ -47,7 +47,8 @@ def commit(store: SqlStore, tenant: TenantId, count: int, *, text: str = "") -> 
 def ids(path: Path) -> list[str]:
     """Event ids in the order of the file, as any Avro tool reads them."""
     with path.open("rb") as stream:
-        return [record["event_id"] for record in fastavro.reader(stream)]
+        records: list[Any] = list(fastavro.reader(stream))
+    return [record["event_id"] for record in records]
 
 
 def block_ends(path: Path) -> list[int]:

@@ -81,7 +81,7 @@ def measure(taxi: Taxi, best: float, episodes: Sequence[int], *, seeds: int, in_
     with progress_bar("episodes", seeds * episodes[-1]) as bar:
         for seed in range(seeds):
             with _client(in_process=in_process) as http:
-                agent = Agent(http, taxi, Random(seed))  # noqa: S311 - a workload
+                agent = Agent(http, taxi, Random(seed))
                 agent.declare()
                 curve = learning_curve(agent, taxi, episodes, lambda: bar.advance(bar.task_ids[0]))
                 curves.append(curve)
@@ -112,7 +112,7 @@ def _row(of: Measured, gap_max: float | None, starts: int) -> tuple[str, ...]:
 
 
 def _solved(agent: Agent, taxi: Taxi, point: Point, seed: int) -> int:
-    random = Random(seed)  # noqa: S311 - a workload
+    random = Random(seed)
     return sum(agent.solve(start, point.choices.__getitem__, random).solved for start in taxi.starts)
 
 

@@ -74,9 +74,15 @@ class Settings(BaseSettings):
     database_timeout_s: float = Field(10.0, gt=0, le=600, description="Wait for a lock or a connection.")
     idempotency_ttl_s: int = Field(86_400, ge=1, description="How long an Idempotency-Key is remembered, seconds.")
 
-    events_file: Path | None = Field(None, description="Avro object container that every event is appended to.")
+    events_file: Path | None = Field(
+        None,
+        description="Avro object container that every event is appended to; one of other schemas becomes <name>.<n>.",
+    )
     relay_batch: int = Field(500, ge=1, le=100_000, description="Events handed to a sink at once.")
     relay_interval_s: float = Field(1.0, gt=0, le=3600, description="Pause between looks at the journal when idle.")
+    relay_linger_s: float = Field(
+        0.02, ge=0, le=60, description="Time for more events to gather after a commit: a batch costs a write of its own."
+    )
     relay_backoff_max_s: float = Field(30.0, gt=0, le=3600, description="Longest pause after a sink has failed.")
     relay_prune_interval_s: float = Field(
         60.0, gt=0, le=86_400, description="Least pause between deletions of expired Idempotency-Keys."

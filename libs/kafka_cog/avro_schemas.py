@@ -118,6 +118,7 @@ class AvroSchemas:
 
         Raises `SchemaInvalidError`, also where two of `current` have one name.
         """
+        self._documents: list[Schema] = []
         self._parsed: dict[str, Schema] = {}
         self._plain: dict[str, Schema] = {}
         self._headers: dict[str, bytes] = {}
@@ -130,6 +131,7 @@ class AvroSchemas:
             if name in self._parsed:
                 message = f"two schemas are named {name}"
                 raise SchemaInvalidError(message)
+            self._documents.append(document)
             self._parsed[name] = parsed
             self._plain[name] = _without_logical_types(parsed)
             self._headers[name] = MARKER + self._add_writer(parsed)
@@ -148,6 +150,11 @@ class AvroSchemas:
     def union(self) -> list[Schema]:
         """The parsed schemas as one union, for a file that holds records of all of them."""
         return list(self._parsed.values())
+
+    @property
+    def documents(self) -> list[Schema]:
+        """The schemas as they were given. Unlike the parsed ones they are the same text in every process."""
+        return list(self._documents)
 
     def qualified(self, name: str) -> str:
         """The record's full name, its namespace included. Raises `SchemaMissingError`."""

@@ -10,6 +10,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from somabrain import errors as e
 
@@ -159,7 +160,17 @@ def _location(loc: Sequence[str | int]) -> list[str | int]:
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = _BY_HTTP_STATUS.get(error.status_code, e.InternalError)
-    return problem(kind(), trace_id_of(request), headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if kind is e.MethodNotAllowedError:
+        headers = {"Allow": ", ".join(_methods(request))}
+    return problem(kind(), trace_id_of(request), headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods of the address; a path without parameters is itself, whatever else it would match (OpenAPI 3.1)."""
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    exact = [route for route in matching if route.path == request.scope["path"]]
+    return sorted({method for route in exact or matching for method in route.methods})
 
 
 async def _on_defect(request: Request, error: Exception) -> Response:

@@ -13,15 +13,17 @@ from somabrain.api.guard import caller_of
 from somabrain.api.pages import (
     DEFAULT_NAMESPACE,
     PAGE_DEFAULT,
-    Cursor,
     Limit,
     NamespaceQuery,
-    cursor_of,
-    number_after,
-    text_after,
+    OptionCursor,
+    StateCursor,
+    option_after,
+    option_cursor,
+    state_after,
+    state_cursor,
 )
-from somabrain.api.routing import WITH_BODY, OptionPath, guarded_router, refusals
-from somabrain.api.schemas import ExecutionBatch, ExecutionBody, OptionCreate, SearchBody, state_at
+from somabrain.api.routing import ETAG, LOCATION, NAMED, WITH_BODY, OptionPath, guarded_router, refusals
+from somabrain.api.schemas import ExecutionBatch, ExecutionBody, OptionCreate, OptionReplace, SearchBody, state_at
 from somabrain.api.services import Services, services_of
 from somabrain.api.writes import IdempotencyKey, json_response, rounded, write
 from somabrain.errors import InvalidRequestError, SomabrainError
@@ -43,7 +45,7 @@ IfMatch = Annotated[
     operation_id="option_create",
     status_code=201,
     response_model=a.OptionAnswer,
-    responses=refusals(404, 409, *WITH_BODY),
+    responses={**refusals(404, 409, *WITH_BODY), 201: {"headers": {**ETAG, **LOCATION}}},
 )
 def option_create(request: Request, body: OptionCreate, idempotency_key: IdempotencyKey = None) -> Response:
     """Declares an option."""
@@ -63,7 +65,7 @@ def option_create(request: Request, body: OptionCreate, idempotency_key: Idempot
     "/oak/option/{option_id}",
     operation_id="option_get",
     response_model=a.OptionAnswer,
-    responses=refusals(404),
+    responses={**refusals(*NAMED), 200: {"headers": ETAG}},
 )
 def option_get(request: Request, option_id: OptionPath, namespace: NamespaceQuery = DEFAULT_NAMESPACE) -> Response:
     """Reads an option, active or retired."""
@@ -76,12 +78,12 @@ def option_get(request: Request, option_id: OptionPath, namespace: NamespaceQuer
     "/oak/option/{option_id}",
     operation_id="option_replace",
     response_model=a.OptionAnswer,
-    responses=refusals(404, 409, 412, *WITH_BODY),
+    responses={**refusals(*NAMED, 409, 412, *WITH_BODY), 200: {"headers": ETAG}},
 )
 def option_replace(
     request: Request,
     option_id: OptionPath,
-    body: OptionCreate,
+    body: OptionReplace,
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -107,7 +109,7 @@ def option_replace(
     operation_id="option_retire",
     status_code=204,
     response_class=Response,
-    responses=refusals(404, 409),
+    responses=refusals(*NAMED, 409),
 )
 def option_retire(
     request: Request,
@@ -129,7 +131,7 @@ def option_list(
     request: Request,
     namespace: NamespaceQuery = DEFAULT_NAMESPACE,
     limit: Limit = PAGE_DEFAULT,
-    cursor: Cursor = None,
+    cursor: OptionCursor = None,
     status: Annotated[Literal["active", "retired"] | None, Query()] = None,
     source: Annotated[Literal["declared", "discovered", "primitive"] | None, Query()] = None,
 ) -> Response:
@@ -138,7 +140,7 @@ def option_list(
     with services.store.read(caller_of(request).principal.tenant) as tx:
         found = tx.options(
             Namespace(namespace),
-            after=text_after(cursor),
+            after=option_after(cursor),
             limit=limit + 1,
             status=None if status is None else Status(status),
             source=None if source is None else Source(source),
@@ -147,7 +149,7 @@ def option_list(
     return json_response(
         {
             "options": [present.option(option, services.manager.tau_s(option)) for option in page],
-            "next_cursor": cursor_of(page[-1].option_id) if len(found) > limit else None,
+            "next_cursor": option_cursor(page[-1].option_id) if len(found) > limit else None,
         }
     )
 
@@ -156,20 +158,20 @@ def option_list(
     "/oak/option/{option_id}/model",
     operation_id="option_model_get",
     response_model=a.OptionModel,
-    responses=refusals(404),
+    responses=refusals(*NAMED),
 )
 def option_model_get(
     request: Request,
     option_id: OptionPath,
     namespace: NamespaceQuery = DEFAULT_NAMESPACE,
     limit: Limit = PAGE_DEFAULT,
-    cursor: Cursor = None,
+    cursor: StateCursor = None,
 ) -> Response:
     """An option's rows: from each start, where it leads, how often, how long, and what it earns."""
     services, world = services_of(request), Namespace(namespace)
     with services.store.read(caller_of(request).principal.tenant) as tx:
         option = services.manager.get(tx, world, option_id)
-        rows = tx.rows(world, option_id=option_id, after=number_after(cursor), limit=limit + 1)
+        rows = tx.rows(world, option_id=option_id, after=state_after(cursor), limit=limit + 1)
         page = rows[:limit]
         record = services.manager.opened(tx, world)
         index = services.manager.states(tx, record)
@@ -180,7 +182,7 @@ def option_model_get(
             "option_id": option_id,
             "policy_version": option.policy_version,
             "rows": [present.row(row, option, states) for row in page],
-            "next_cursor": cursor_of(page[-1].start) if len(rows) > limit else None,
+            "next_cursor": state_cursor(page[-1].start) if len(rows) > limit else None,
             "model_version": record.model_version,
         }
     )
@@ -217,7 +219,7 @@ def option_search(request: Request, body: SearchBody) -> Response:
     "/oak/option/{option_id}/execution",
     operation_id="execution_record",
     response_model=a.ExecutionAnswer,
-    responses=refusals(404, 409, *WITH_BODY),
+    responses=refusals(*NAMED, 409, *WITH_BODY),
 )
 def execution_record(
     request: Request, option_id: OptionPath, body: ExecutionBody, idempotency_key: IdempotencyKey = None

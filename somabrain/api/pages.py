@@ -1,15 +1,11 @@
-"""Keyset cursors: opaque to callers, the last id of the page before."""
+"""Keyset cursors, opaque to callers: what the page before ended with."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from typing import Annotated
 
 from fastapi import Query
 
-from somabrain.errors import InvalidRequestError
 from somabrain.oak.model_document import OPTION_ID_PATTERN
 from somabrain.tenancy import DEFAULT_NAMESPACE, NAME_PATTERN
 
@@ -18,55 +14,51 @@ NUMBER_MAX = 2**31 - 1
 """Largest number of a prototype: the database's INTEGER."""
 PAGE_DEFAULT = 100
 
-Limit = Annotated[int, Query(ge=1, le=PAGE_MAX, description="Entries of a page.")]
-Cursor = Annotated[str | None, Query(max_length=512, description="`next_cursor` of the page before.")]
-NamespaceQuery = Annotated[str, Query(pattern=NAME_PATTERN, description="The namespace.")]
+_OPTION = "option:"
+_STATE = "state:"
+OPTION_CURSOR_PATTERN = OPTION_ID_PATTERN.replace("^", f"^{_OPTION}", 1)
+STATE_CURSOR_PATTERN = f"^{_STATE}[0-9]{{1,9}}$"
+"""At most nine digits: more than any namespace has states, and below `NUMBER_MAX`."""
 
-_OPTION_ID = re.compile(OPTION_ID_PATTERN)
+Limit = Annotated[int, Query(ge=1, le=PAGE_MAX, description="Entries of a page.")]
+OptionCursor = Annotated[
+    str | None, Query(pattern=OPTION_CURSOR_PATTERN, description="`next_cursor` of the page before.")
+]
+StateCursor = Annotated[
+    str | None, Query(pattern=STATE_CURSOR_PATTERN, description="`next_cursor` of the page before.")
+]
+NamespaceQuery = Annotated[str, Query(pattern=NAME_PATTERN, description="The namespace.")]
 
 __all__ = [
     "DEFAULT_NAMESPACE",
+    "NUMBER_MAX",
     "PAGE_DEFAULT",
-    "Cursor",
     "Limit",
     "NamespaceQuery",
-    "cursor_of",
-    "number_after",
-    "text_after",
+    "OptionCursor",
+    "StateCursor",
+    "option_after",
+    "option_cursor",
+    "state_after",
+    "state_cursor",
 ]
 
 
-def cursor_of(last: str | int) -> str:
-    """The cursor after an entry."""
-    return base64.urlsafe_b64encode(str(last).encode()).decode()
+def option_cursor(last: str) -> str:
+    """The cursor after the option of this id."""
+    return f"{_OPTION}{last}"
 
 
-def text_after(cursor: str | None) -> str:
-    """The option id that a page begins after; "" for the first. Raises `InvalidRequestError`."""
-    if cursor is None:
-        return ""
-    text = _decoded(cursor)
-    if not _OPTION_ID.fullmatch(text):
-        raise _foreign()
-    return text
+def option_after(cursor: str | None) -> str:
+    """The option id that a page begins after; "" for the first."""
+    return "" if cursor is None else cursor.removeprefix(_OPTION)
 
 
-def number_after(cursor: str | None) -> int:
-    """The number that a page begins after; -1 for the first. Raises `InvalidRequestError`."""
-    if cursor is None:
-        return -1
-    text = _decoded(cursor)
-    if not text.isdecimal() or int(text) > NUMBER_MAX:
-        raise _foreign()
-    return int(text)
+def state_cursor(last: int) -> str:
+    """The cursor after the prototype of this number."""
+    return f"{_STATE}{last}"
 
 
-def _decoded(cursor: str) -> str:
-    try:
-        return base64.b64decode(cursor, altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        raise _foreign() from None
-
-
-def _foreign() -> InvalidRequestError:
-    return InvalidRequestError("cursor: it is not one that this service gave", loc=("cursor",))
+def state_after(cursor: str | None) -> int:
+    """The number that a page begins after; -1 for the first."""
+    return -1 if cursor is None else int(cursor.removeprefix(_STATE))

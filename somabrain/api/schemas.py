@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import rfc8785
 from pydantic import (
@@ -16,16 +16,19 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StrictStr,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from somabrain.errors import EmbedderUnavailableError, SomabrainError
-from somabrain.oak.documents import vector_of_base64
+from somabrain.oak.documents import moment, vector_of_base64
 from somabrain.oak.learning import facts, unit_vector
 from somabrain.oak.learning.states import COMPONENT_MAX, SAFE_INTEGER
 from somabrain.oak.model import Ending, Execution, OptionSpec, State, Termination
-from somabrain.oak.model_document import FACTS_MAX, KAPPA_MAX, OPTION_ID_PATTERN, STEPS_MAX, SafeJson
+from somabrain.oak.model_document import FACTS_MAX, KAPPA_MAX, OPTION_ID_PATTERN, WHOLE, SafeJson, Steps
+from somabrain.oak.option_manager import RESERVED_PREFIXES
+from somabrain.oak.planning import MODES
 from somabrain.tenancy import DEFAULT_NAMESPACE, NAME_PATTERN
 
 REWARD_MAX = 1e9
@@ -58,19 +61,24 @@ def _small_json(value: dict[str, Any]) -> dict[str, Any]:
 
 def _time(value: str) -> str:
     try:
-        moment = datetime.fromisoformat(value)
+        moment(value)
     except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise PydanticCustomError("invalid_request", "a time is RFC 3339 with a zone")
+        raise PydanticCustomError("invalid_request", "a time is RFC 3339 with a zone") from None
     return value
 
 
-Reward = Annotated[StrictFloat | StrictInt, AfterValidator(_reward)]
+Reward = Annotated[
+    StrictFloat | StrictInt,
+    AfterValidator(_reward),
+    WithJsonSchema({"type": "number", "minimum": -REWARD_MAX, "maximum": REWARD_MAX}),
+]
 Metadata = Annotated[SafeJson, AfterValidator(_small_json)]
 Time = Annotated[StrictStr, AfterValidator(_time), Field(json_schema_extra={"format": "date-time"})]
 NamespaceName = Annotated[StrictStr, Field(pattern=NAME_PATTERN)]
 OptionId = Annotated[StrictStr, Field(pattern=OPTION_ID_PATTERN)]
+_OWN_ID_PATTERN = OPTION_ID_PATTERN.replace("^", f"^(?!{'|'.join(RESERVED_PREFIXES)})", 1)
+OwnOptionId = Annotated[OptionId, WithJsonSchema({"type": "string", "pattern": _OWN_ID_PATTERN})]
+"""An id that a caller may choose: none that the service gives itself."""
 FactName = Annotated[StrictStr, Field(max_length=FACT_NAME_MAX)]
 Unit = Annotated[float, Field(ge=0, le=1)]
 
@@ -115,9 +123,14 @@ class StateBody(Body):
             "type": "array",
             "items": component,
             "contains": {"anyOf": [{"exclusiveMinimum": 0}, {"exclusiveMaximum": 0}]},
-            "description": "MEMORY_DIM numbers, not all zero; normalised on entry",
+            "description": "MEMORY_DIM numbers, not all zero; normalised on entry.",
         }
-        packed = {"type": "string", "contentEncoding": "base64", "description": "MEMORY_DIM little-endian float32"}
+        packed = {
+            "type": "string",
+            "contentEncoding": "base64",
+            "description": "MEMORY_DIM little-endian float32, not all zero. The pattern lets through components below "
+            "2^49; the service takes them up to 1e15.",
+        }
         shapes = {"features": features, "vector": vector, "vector_b64": packed}
         return {
             "title": "State",
@@ -157,13 +170,13 @@ class TerminationBody(Body):
     """When a run meets the target, and its own limit of steps."""
 
     similarity: Unit | None = None
-    max_steps: Annotated[int, Field(ge=1, le=STEPS_MAX)] | None = None
+    max_steps: Steps | None = None
 
 
 class OptionCreate(Namespaced):
     """What a caller declares of an option; the target is a state or a partial description of one."""
 
-    option_id: OptionId | None = None
+    option_id: OwnOptionId | None = None
     name: Annotated[str, Field(min_length=1, max_length=NAME_MAX)]
     description: Annotated[str, Field(max_length=DESCRIPTION_MAX)] = ""
     target: StateBody
@@ -189,14 +202,22 @@ class OptionCreate(Namespaced):
         )
 
 
+class OptionReplace(OptionCreate):
+    """What a caller declares in place of what an option was; `option_id`, where it is given, is the path's."""
+
+    option_id: Annotated[OptionId | None, Field(json_schema_extra={"readOnly": True})] = None
+
+
 class RunBody(Body):
     """One run of an option: `rewards` of each step, or their sum `reward` with `duration`."""
+
+    _forms: ClassVar[tuple[tuple[str, ...], ...]] = (("rewards",), ("reward", "duration"))
 
     start: StateBody
     final: StateBody
     rewards: Annotated[list[Reward], Field(min_length=1, max_length=REWARDS_MAX)] | None = None
     reward: Reward | None = None
-    duration: Annotated[int, Field(ge=1, le=STEPS_MAX)] | None = None
+    duration: Steps | None = None
     terminated_by: Literal["target", "failure", "timeout", "censored"] = "target"
     occurred_at: Time | None = None
 
@@ -206,6 +227,16 @@ class RunBody(Body):
         if (self.rewards is not None and any(summed)) or (self.rewards is None and not all(summed)):
             raise PydanticCustomError("invalid_request", "a run has either rewards, or reward and duration")
         return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        reference = handler(schema)
+        whole = handler.resolve_ref_schema(reference)
+        properties, required = whole.pop("properties"), whole.pop("required")
+        whole["oneOf"] = [_run_form(properties, required, form) for form in cls._forms]
+        for name in ("type", "additionalProperties"):
+            whole.pop(name)
+        return dict(reference)
 
     def execution(self, dimension: int) -> Execution:
         """The run. Raises as `StateBody.state`."""
@@ -218,6 +249,19 @@ class RunBody(Body):
             ending=Ending(self.terminated_by),
             occurred_at=self.occurred_at,
         )
+
+
+def _run_form(properties: dict[str, Any], required: list[str], given: Sequence[str]) -> dict[str, Any]:
+    """The shape of a run whose rewards are `given` in these fields; null in the others is as if they were left out."""
+    shown = dict(properties)
+    for name in ("rewards", "reward", "duration"):
+        shown[name] = properties[name]["anyOf"][0] if name in given else {"type": "null"}
+    return {
+        "type": "object",
+        "properties": shown,
+        "required": [*required, *given],
+        "additionalProperties": False,
+    }
 
 
 class ExecutionBody(RunBody, Namespaced):
@@ -242,14 +286,14 @@ class PlanBody(Namespaced):
     start_state: StateBody
     target_feature: StateBody
     similarity_thresh: Unit | None = None
-    max_options: Annotated[int, Field(ge=1, le=PLAN_OPTIONS_MAX)] | None = None
-    alternatives: Annotated[int, Field(ge=0, le=ALTERNATIVES_MAX)] = 0
-    mode: Literal["safe", "explore"] = "safe"
+    max_options: Annotated[StrictInt, Field(ge=1, le=PLAN_OPTIONS_MAX), WHOLE] | None = None
+    alternatives: Annotated[StrictInt, Field(ge=0, le=ALTERNATIVES_MAX), WHOLE] = 0
+    mode: Annotated[Literal["safe", "explore"], WithJsonSchema({"type": "string", "enum": list(MODES)})] = "safe"
 
 
 class SearchBody(Namespaced):
     """The state to look options up for."""
 
     query: StateBody
-    top_k: Annotated[int, Field(ge=1, le=TOP_K_MAX)] = 10
+    top_k: Annotated[StrictInt, Field(ge=1, le=TOP_K_MAX), WHOLE] = 10
     min_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.0

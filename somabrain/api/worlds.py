@@ -15,13 +15,13 @@ from somabrain.api.pages import (
     DEFAULT_NAMESPACE,
     NUMBER_MAX,
     PAGE_DEFAULT,
-    Cursor,
     Limit,
     NamespaceQuery,
-    cursor_of,
-    number_after,
+    StateCursor,
+    state_after,
+    state_cursor,
 )
-from somabrain.api.routing import WITH_BODY, NamespacePath, guarded_router, refusals
+from somabrain.api.routing import NAMED, WITH_BODY, NamespacePath, guarded_router, refusals
 from somabrain.api.schemas import PlanBody, state_at
 from somabrain.api.services import Services, services_of
 from somabrain.api.writes import IdempotencyKey, json_response, rounded, write
@@ -30,12 +30,14 @@ from somabrain.oak.changes import Stamp
 from somabrain.oak.learning import row_utility
 from somabrain.oak.learning.states import SAFE_INTEGER
 from somabrain.oak.model import FAIL
+from somabrain.oak.model_document import ModelDocument
 from somabrain.oak.option_manager import is_empty
 from somabrain.oak.transfer import export_model, import_model, parse_model
 from somabrain.ports import WriteTransaction
 from somabrain.tenancy import Namespace
 
 EVENTS_MAX = 1000
+MODEL = {"$ref": f"#/components/schemas/{ModelDocument.__name__}"}
 _MS_PER_S = 1000
 
 router = guarded_router("planning")
@@ -73,24 +75,26 @@ def state_list(
     request: Request,
     namespace: NamespaceQuery = DEFAULT_NAMESPACE,
     limit: Limit = PAGE_DEFAULT,
-    cursor: Cursor = None,
+    cursor: StateCursor = None,
 ) -> Response:
     """Lists abstract states by number."""
     services, world = services_of(request), Namespace(namespace)
     with services.store.read(caller_of(request).principal.tenant) as tx:
-        found = tx.prototypes(world, first=number_after(cursor) + 1, limit=limit + 1)
+        found = tx.prototypes(world, first=state_after(cursor) + 1, limit=limit + 1)
         record = tx.namespace(world)
     page = found[:limit]
     return json_response(
         {
             "states": [present.state_summary(stored) for stored in page],
-            "next_cursor": cursor_of(page[-1].prototype.number) if len(found) > limit else None,
+            "next_cursor": state_cursor(page[-1].prototype.number) if len(found) > limit else None,
             "model_version": 0 if record is None else record.model_version,
         }
     )
 
 
-@router.get("/oak/state/{prototype}", operation_id="state_get", response_model=a.StateDetail, responses=refusals(404))
+@router.get(
+    "/oak/state/{prototype}", operation_id="state_get", response_model=a.StateDetail, responses=refusals(*NAMED)
+)
 def state_get(
     request: Request,
     prototype: Annotated[int, Path(ge=0, le=NUMBER_MAX, description="The state's number.")],
@@ -135,7 +139,7 @@ def namespace_list(request: Request) -> Response:
     operation_id="namespace_delete",
     status_code=204,
     response_class=Response,
-    responses=refusals(404, 409),
+    responses=refusals(*NAMED, 409),
 )
 def namespace_delete(request: Request, namespace: NamespacePath, idempotency_key: IdempotencyKey = None) -> Response:
     """Deletes all that a namespace holds; its journal stays."""
@@ -153,7 +157,7 @@ def namespace_delete(request: Request, namespace: NamespacePath, idempotency_key
     response_class=Response,
     responses={
         **refusals(404),
-        200: {"description": "The model.", "content": {"application/json": {"schema": {"type": "object"}}}},
+        200: {"description": "The model.", "content": {"application/json": {"schema": MODEL}}},
     },
 )
 def model_export(request: Request, namespace: NamespaceQuery = DEFAULT_NAMESPACE) -> Response:
@@ -169,7 +173,7 @@ def model_export(request: Request, namespace: NamespaceQuery = DEFAULT_NAMESPACE
     operation_id="model_import",
     response_model=a.ImportAnswer,
     responses=refusals(404, 409, *WITH_BODY),
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}},
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": MODEL}}}},
 )
 def model_import(
     request: Request,

@@ -16,8 +16,8 @@ FOLDER = Path("docs/technical-manual")
 SETTINGS_HEAD = """\
 # Settings
 
-From the environment and a `.env` file; `somabrain settings` shows the values in force and where each comes from. A value
-out of range stops the start with exit status 2 and one line that names it.
+From the environment and a `.env` file; `somabrain settings` shows the values in force and where each comes from. A
+value out of range stops the start with exit status 2 and one line that names it.
 
 | setting | default | range | what it does |
 |---|---|---|---|

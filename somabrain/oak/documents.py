@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -18,22 +19,35 @@ from somabrain.oak.model import Ending, Execution, Facts, Json, Option, OptionSp
 _MS_PER_S = 1000
 _US_PER_MS = 1000
 
+_RFC_3339 = re.compile(
+    r"(?P<minute>\d{4}-\d\d-\d\dT\d\d:\d\d):(?P<second>\d\d)(?P<rest>(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))",
+    re.ASCII | re.IGNORECASE,
+)
+"""`date-time` of RFC 3339 §5.6."""
+
 
 def timestamp(at_ms: int) -> str:
     """RFC 3339 in UTC with milliseconds."""
     seconds, ms = divmod(at_ms, _MS_PER_S)
-    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=ms * _US_PER_MS)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    known = datetime.fromtimestamp(seconds, UTC).replace(microsecond=ms * _US_PER_MS)
+    return known.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def timestamp_ms(text: str) -> int:
-    """The inverse of `timestamp`; any RFC 3339 time with a zone. Raises `ValueError`."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        message = f"a time needs a zone: {text!r}"
+    """The inverse of `timestamp`; any RFC 3339 time. Raises `ValueError`."""
+    known = moment(text)
+    whole = known.replace(microsecond=0)
+    return int(whole.timestamp()) * _MS_PER_S + known.microsecond // _US_PER_MS
+
+
+def moment(text: str) -> datetime:
+    """The time that an RFC 3339 text names; a leap second is the second before it. Raises `ValueError`."""
+    parts = _RFC_3339.fullmatch(text)
+    if parts is None:
+        message = "a time is RFC 3339 with a zone"
         raise ValueError(message)
-    whole = moment.replace(microsecond=0)
-    return int(whole.timestamp()) * _MS_PER_S + moment.microsecond // _US_PER_MS
+    second = "59" if parts["second"] == "60" else parts["second"]
+    return datetime.fromisoformat(f"{parts['minute']}:{second}{parts['rest']}".upper())
 
 
 def vector_base64(vector: Vector) -> str:

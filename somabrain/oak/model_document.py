@@ -10,18 +10,22 @@ import rfc8785
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     FiniteFloat,
+    GetJsonSchemaHandler,
+    RootModel,
     StrictBool,
     StrictFloat,
     StrictInt,
     StrictStr,
+    TypeAdapter,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError
 
-from somabrain.oak.documents import timestamp_ms
+from somabrain.oak.documents import timestamp, timestamp_ms
 from somabrain.oak.learning.states import SAFE_INTEGER
 from somabrain.oak.model import Status
 
@@ -34,6 +38,12 @@ FACTS_MAX = 64
 STEPS_MAX = 1_000_000
 """Longest run, steps (DESIGN §5.3)."""
 KAPPA_MAX = 1e6
+RETURN_MAX = 1e14
+"""Greatest magnitude of a row's reward: ten times what 10,000 steps of 1e9 earn (DESIGN §7)."""
+DURATION_MAX = 2.0 * STEPS_MAX
+"""Greatest duration of a row: twice the longest run, so that rounding in the average does not matter."""
+VERSION_MAX = 10**9
+"""Greatest version that may be imported: the database's INTEGER leaves as many more to come."""
 DEPTH_MAX = 64
 """Deepest nesting of a caller's own JSON: far within what every JSON library writes."""
 
@@ -62,10 +72,49 @@ def _items(value: Any) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
-SafeJson = Annotated[dict[str, Any], AfterValidator(_safe_json)]
-Count = Annotated[StrictInt, Field(ge=0, le=SAFE_INTEGER)]
+def _whole(value: Any) -> Any:
+    """A float without a fraction as the integer that it is: JSON Schema, like JSON, has one kind of number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""Makes a whole number of JSON one however it is written: 3 and 3.0."""
+
+_Number = Annotated[float, Field(ge=-SAFE_INTEGER, le=SAFE_INTEGER)]
+
+
+class Json(RootModel["bool | _Number | str | list[Json] | dict[str, Json] | None"]):
+    """A caller's own JSON, as the API's description states it; `_safe_json` is what checks it."""
+
+
+class _JsonObject:
+    """Describes an object of the caller's own JSON."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return dict(handler(TypeAdapter(dict[str, Json]).core_schema))
+
+
+SafeJson = Annotated[dict[str, Any], AfterValidator(_safe_json), _JsonObject]
+Count = Annotated[StrictInt, Field(ge=0, le=SAFE_INTEGER), WHOLE]
+Positive = Annotated[StrictInt, Field(ge=1, le=SAFE_INTEGER), WHOLE]
+Version = Annotated[StrictInt, Field(ge=1, le=VERSION_MAX), WHOLE]
+Steps = Annotated[StrictInt, Field(ge=1, le=STEPS_MAX), WHOLE]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
+
+
+def _moment(text: str) -> str:
+    """Refuses a time that the service could not give back, as one before the year 1 in UTC."""
+    try:
+        timestamp(timestamp_ms(text))
+    except (ValueError, OverflowError):
+        message = "a time is RFC 3339 with a zone"
+        raise ValueError(message) from None
+    return text
+
+
+Moment = Annotated[StrictStr, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time"})]
 
 
 class _Part(BaseModel):
@@ -76,7 +125,7 @@ class StatePart(_Part):
     """A state, exact: facts or float32 bytes."""
 
     features: dict[str, Scalar] | None = Field(None, min_length=1, max_length=FACTS_MAX)
-    vector_b64: StrictStr | None = None
+    vector_b64: StrictStr | None = Field(None, description="MEMORY_DIM little-endian float32 of unit length")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -89,7 +138,7 @@ class StatePart(_Part):
 class PrototypePart(StatePart):
     """A prototype and how many states were assigned to it."""
 
-    prototype: Count
+    prototype: Annotated[Count, Field(description="its number: they count from 0 without gaps")]
     visits: Count
 
 
@@ -97,7 +146,7 @@ class TerminationPart(_Part):
     """As `Termination`."""
 
     similarity: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
-    max_steps: Annotated[StrictInt, Field(ge=1, le=STEPS_MAX)] | None = None
+    max_steps: Steps | None = None
 
 
 class OptionPart(_Part):
@@ -115,10 +164,10 @@ class OptionPart(_Part):
     metadata: SafeJson
     status: Status
     source: Literal["declared"]
-    version: Annotated[StrictInt, Field(ge=1, le=SAFE_INTEGER)]
-    policy_version: Annotated[StrictInt, Field(ge=1, le=SAFE_INTEGER)]
-    created_at: StrictStr
-    updated_at: StrictStr
+    version: Version
+    policy_version: Version
+    created_at: Moment
+    updated_at: Moment
     executions: Count
     successes: Count
     steps: Count
@@ -126,8 +175,6 @@ class OptionPart(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        timestamp_ms(self.created_at)
-        timestamp_ms(self.updated_at)
         if self.successes > self.executions:
             message = "successes must not exceed executions"
             raise ValueError(message)
@@ -140,14 +187,14 @@ class OptionPart(_Part):
 
 
 class RowPart(_Part):
-    """A model row; outcomes are [prototype or "FAIL", P, P~]."""
+    """A model row; outcomes are [prototype or "FAIL", P, P~], ascending, and P sums to 1."""
 
     option_id: StrictStr
     start: Count
     z: Annotated[FiniteFloat, Field(gt=0, le=1)]
-    executions: Annotated[StrictInt, Field(ge=1, le=SAFE_INTEGER)]
-    duration: Annotated[FiniteFloat, Field(ge=0)]
-    reward: FiniteFloat
+    executions: Positive
+    duration: Annotated[FiniteFloat, Field(ge=0, le=DURATION_MAX)]
+    reward: Annotated[FiniteFloat, Field(ge=-RETURN_MAX, le=RETURN_MAX)]
     feature: Annotated[FiniteFloat, Field(ge=-1, le=1)]
     outcomes: list[tuple[Count | Literal["FAIL"], Probability, Probability]] = Field(min_length=1)
 

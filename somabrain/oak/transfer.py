@@ -26,6 +26,7 @@ from somabrain.oak.changes import Change, Stamp
 from somabrain.oak.documents import spec_document, spec_of_document, state_document, state_of_document, timestamp
 from somabrain.oak.documents import timestamp_ms as ms_of_timestamp
 from somabrain.oak.learning import ENCODER_ID, facts_vector
+from somabrain.oak.learning.states import SAFE_INTEGER
 from somabrain.oak.model import (
     FAIL,
     Evidence,
@@ -39,7 +40,7 @@ from somabrain.oak.model import (
     Status,
     Vector,
 )
-from somabrain.oak.model_document import FORMAT, ModelDocument, OptionPart, PrototypePart, RowPart
+from somabrain.oak.model_document import FORMAT, ModelDocument, OptionPart, PrototypePart, RowPart, StatePart
 from somabrain.oak.option_manager import Limits, OptionManager, is_empty
 from somabrain.ports import ReadTransaction, StoredPrototype, WriteTransaction
 from somabrain.tenancy import Namespace
@@ -84,6 +85,7 @@ def parse_model(document: Any, dimension: int) -> ModelDocument:
         first = error.errors(include_url=False, include_context=False)[0]
         raise InvalidRequestError(f"{_path(first['loc'])}: {first['msg']}", loc=first["loc"]) from None
     _check_prototypes(model.prototypes, dimension)
+    _check_options(model.options, dimension)
     _check_rows(model)
     return model
 
@@ -144,7 +146,7 @@ def _prototype(part: PrototypePart) -> StoredPrototype:
     return StoredPrototype(prototype=prototype, visits=part.visits)
 
 
-def _state(part: PrototypePart) -> State:
+def _state(part: StatePart) -> State:
     return state_of_document(part.model_dump(include={"features", "vector_b64"}, exclude_none=True))
 
 
@@ -233,6 +235,16 @@ def _check_prototypes(parts: list[PrototypePart], dimension: int) -> None:
             _check_vector(state, dimension, where)
 
 
+def _check_options(parts: list[OptionPart], dimension: int) -> None:
+    known = [option.option_id for option in parts]
+    if len(set(known)) != len(known):
+        _refuse(("options",), "an option_id is listed twice")
+    for place, part in enumerate(parts):
+        target = _state(part.target)
+        if isinstance(target, Vector):
+            _check_vector(target, dimension, ("options", place, "target"))
+
+
 def _check_vector(state: Vector, dimension: int, where: tuple[str | int, ...]) -> None:
     values = state.array().astype(np.float64)
     length = math.sqrt(math.fsum((values * values).tolist())) if np.isfinite(values).all() else math.inf
@@ -241,13 +253,12 @@ def _check_vector(state: Vector, dimension: int, where: tuple[str | int, ...]) -
 
 
 def _check_rows(model: ModelDocument) -> None:
-    known = [option.option_id for option in model.options]
-    if len(set(known)) != len(known):
-        _refuse(("options",), "an option_id is listed twice")
     keys = [(row.option_id, row.start) for row in model.rows]
     if len(set(keys)) != len(keys):
         _refuse(("rows",), "a pair of option_id and start is listed twice")
-    count, ids = len(model.prototypes), set(known)
+    count, ids = len(model.prototypes), {option.option_id for option in model.options}
+    if sum(row.executions for row in model.rows) > SAFE_INTEGER:
+        _refuse(("rows",), "their executions sum to more than 2^53 - 1")
     for place, row in enumerate(model.rows):
         where = ("rows", place)
         numbers = [FAIL if y == "FAIL" else y for y, _, _ in row.outcomes]

@@ -103,4 +103,5 @@ class OptionGauges(Collector):
     def _groups(self, figures: Sequence[Figures]) -> list[tuple[str, Sequence[Figures]]]:
         ranked = sorted(figures, key=lambda one: (-(one.active + one.retired), one.tenant))
         own, rest = ranked[: self._tenants_max], ranked[self._tenants_max :]
-        return [(one.tenant, [one]) for one in own] + ([(OTHER, rest)] if rest else [])
+        groups: list[tuple[str, Sequence[Figures]]] = [(one.tenant, [one]) for one in own]
+        return [*groups, (OTHER, rest)] if rest else groups

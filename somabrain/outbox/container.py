@@ -19,7 +19,7 @@ from pathlib import Path
 
 import fastavro
 
-from libs.kafka_cog.avro_schemas import AvroSchemas, Record
+from libs.kafka_cog.avro_schemas import AvroSchemas, Record, Schema
 
 MAGIC = b"Obj\x01"
 """First bytes of a container file."""
@@ -77,7 +77,8 @@ class Container:
         """
         self._path = path
         self._schemas = schemas
-        self._prefix = _header(schemas, NO_MARKER)[:-SYNC_BYTES]
+        self._prefix = _header(schemas.documents, NO_MARKER)[:-SYNC_BYTES]
+        self._scratch_header_bytes = len(_header(schemas.union, NO_MARKER))
         self._marker = NO_MARKER
         self.end = 0
         self.last_records: list[Record] = []
@@ -176,7 +177,7 @@ class Container:
             sync_marker=self._marker,
             strict_allow_default=True,
         )
-        self._write(buffer.getvalue()[len(self._prefix) + SYNC_BYTES :])
+        self._write(buffer.getvalue()[self._scratch_header_bytes :])
         self.last_records = [record for _, record in records]
 
     def _write(self, data: bytes) -> None:
@@ -225,9 +226,9 @@ def looks_like_container(path: Path) -> bool:
         os.close(descriptor)
 
 
-def _header(schemas: AvroSchemas, marker: bytes) -> bytes:
+def _header(union: list[Schema], marker: bytes) -> bytes:
     buffer = io.BytesIO()
-    fastavro.writer(buffer, schemas.union, [], codec=CODEC, sync_marker=marker)
+    fastavro.writer(buffer, union, [], codec=CODEC, sync_marker=marker)
     return buffer.getvalue()
 
 

@@ -31,6 +31,7 @@ class Pace:
 
     batch: int
     interval_s: float
+    linger_s: float
     backoff_max_s: float
     prune_interval_s: float
 
@@ -65,28 +66,31 @@ class Feed:
         return self._sink.name
 
     def advance(self, may_go_on: Callable[[], bool]) -> bool:
-        """One batch of each tenant that is behind, while `may_go_on`; whether it is worth to call again at once.
+        """One batch of each tenant that is behind, while `may_go_on`; whether there may be more right now.
 
-        Does nothing while it waits for a sink that failed.
+        There may be where a batch was full, or where one failed after others passed. Does nothing while it waits for a
+        sink that failed.
         """
         if self._clocks.monotonic_s() < self._retry_at_s:
             return False
-        published = 0
+        published, full = 0, False
         tenant: TenantId | None = None
         try:
             behind = self._positions.behind(self._sink.name)
             for tenant, position in sorted(behind, key=lambda place: (place[0] == self._last, place[0])):
                 if not may_go_on():
                     return False
-                published += self._publish(tenant, position)
+                count = self._publish(tenant, position)
+                published += count
+                full = full or count == self._pace.batch
                 self.observe()
         except (SinkUnavailableError, StoreUnavailableError) as error:
             self._last = tenant
             self._failed(_one_line(error), published)
-        else:
-            self._last = None
-            self._recovered()
-        return published > 0
+            return published > 0
+        self._last = None
+        self._recovered()
+        return full
 
     def _publish(self, tenant: TenantId, position: int) -> int:
         entries = self._positions.next_entries(tenant, position, self._pace.batch)

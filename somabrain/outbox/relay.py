@@ -103,10 +103,16 @@ class Relay:
                     continue
                 if last:
                     break
-                (self._woken if self._leader else self._stopping).wait(self._pace.interval_s)
+                self._wait()
         finally:
             self._close_feeds()
             self._leadership.release()
+
+    def _wait(self) -> None:
+        if not self._leader:
+            self._stopping.wait(self._pace.interval_s)
+        elif self._woken.wait(self._pace.interval_s):
+            self._stopping.wait(self._pace.linger_s)
 
     def _guarded_round(self) -> bool:
         try:

@@ -42,20 +42,8 @@ def relay_leadership(database: Database) -> Leadership:
     """The relay's lock of this database, not taken yet. The database must be prepared."""
     if not database.sqlite:
         return AdvisoryLeadership(database, RELAY_LOCK)
-    if database.file is None:
-        return SoleLeadership()
+    assert database.file is not None, "a database in memory has no journal to relay"
     return FileLeadership(database.file.with_name(database.file.name + RELAY_SUFFIX))
-
-
-class SoleLeadership:
-    """`Leadership` of a database in memory, which no other process can see."""
-
-    def held(self) -> bool:
-        """As the protocol."""
-        return True
-
-    def release(self) -> None:
-        """As the protocol."""
 
 
 class FileLeadership:

@@ -46,7 +46,8 @@ def database(settings: Settings) -> Iterator[Database]:
 
 
 def relay_of(database: Database, sinks: Sequence[EventSink], **changes: float) -> Relay:
-    pace = {"batch": 3, "interval_s": INTERVAL_S, "backoff_max_s": INTERVAL_S, "prune_interval_s": 60.0, **changes}
+    pace = {"batch": 3, "interval_s": INTERVAL_S, "linger_s": 0.0, "backoff_max_s": INTERVAL_S}
+    pace |= {"prune_interval_s": 60.0, **changes}
     return Relay(
         sinks=sinks,
         positions=RelayPositions(database),
@@ -108,6 +109,17 @@ def test_a_commit_wakes_it(database: Database) -> None:
         eventually(lambda: len(sink.taken) == 7, "it was not woken")
 
 
+def test_commits_in_quick_succession_leave_together(database: Database) -> None:
+    sink = MemorySink()
+    with relaying(database, [sink], interval_s=600.0, linger_s=0.3, batch=100) as relay:
+        eventually(lambda: relay.state().leader, "it does not lead")
+        for _ in range(5):
+            commit(SqlStore(database), ALICE, 1)
+            relay.wake()
+        eventually(lambda: len(sink.taken) == 5, "it was not woken")
+    assert len(sink.batches) <= 2, "the first look may have seen the first commit"
+
+
 def test_without_being_woken_it_looks_by_itself(database: Database) -> None:
     sink = MemorySink()
     with relaying(database, [sink]):
@@ -159,7 +171,7 @@ def test_a_defect_does_not_end_it(database: Database, capsys: pytest.CaptureFixt
         assert relay.state().alive
         sink.broken = False
         eventually(lambda: len(sink.taken) == 1 and not relay.state().problems, "it does not recover")
-    assert capsys.readouterr().out.count("relay_round_failed") == 1
+    assert capsys.readouterr().out.count("[error") == 1
 
 
 class HangingSink(MemorySink):
@@ -224,22 +236,28 @@ def test_the_lock_has_one_holder(database: Database) -> None:
     assert first.held()
     assert not second.held()
     first.release()
-    assert second.held()
+    eventually(second.held, "the lock is not free")
     assert not first.held()
     second.release()
-    assert first.held()
+    eventually(first.held, "the lock is not free")
     first.release()
+
+
+def take_away(database: Database) -> None:
+    """Makes whoever holds the lock lose it."""
+    if database.file is not None:
+        database.file.with_name(database.file.name + ".relay.lock").unlink()
+        return
+    with database.writing() as connection:
+        own = "SELECT oid FROM pg_database WHERE datname = current_database()"
+        held = f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = ({own})"
+        assert connection.execute(text(held)).scalars().all() == [True]
 
 
 def test_a_lock_that_was_lost_is_noticed(database: Database) -> None:
     first, second = relay_leadership(database), relay_leadership(database)
     assert first.held()
-    if database.file is not None:
-        database.file.with_name(database.file.name + ".relay.lock").unlink()
-    else:
-        with database.writing() as connection:
-            held = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-            assert connection.execute(text(held)).scalar_one()
+    take_away(database)
     eventually(second.held, "the lock is not free")
     assert not first.held()
     second.release()
@@ -249,23 +267,17 @@ def test_a_lock_that_was_lost_is_noticed(database: Database) -> None:
 
 def test_a_relay_that_lost_the_lock_stands_by(database: Database) -> None:
     sink, other = MemorySink(), relay_leadership(database)
-    with relaying(database, [sink]) as relay:
+    with relaying(database, [sink], interval_s=0.5) as relay:
         eventually(lambda: relay.state().leader, "it does not lead")
-        if database.file is not None:
-            database.file.with_name(database.file.name + ".relay.lock").unlink()
-        else:
-            with database.writing() as connection:
-                held = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-                connection.execute(text(held))
-        if other.held():
-            eventually(lambda: not relay.state().leader, "it does not notice")
-            assert sink.closed
-            commit(SqlStore(database), ALICE, 2)
-            eventually(lambda: relay.state().pending == 2, "a relay that stands by does not look")
-            assert sink.taken == []
-            other.release()
-        else:
-            commit(SqlStore(database), ALICE, 2)
+        take_away(database)
+        eventually(other.held, "the lock is not free")
+        relay.wake()
+        eventually(lambda: not relay.state().leader, "it does not notice")
+        assert sink.closed
+        commit(SqlStore(database), ALICE, 2)
+        eventually(lambda: relay.state().pending == 2, "a relay that stands by does not look")
+        assert sink.taken == []
+        other.release()
         eventually(lambda: len(sink.taken) == 2, "it does not take over again")
 
 
@@ -279,21 +291,25 @@ def file_settings(settings: Settings, path: Path) -> dict[str, object]:
     }
 
 
+def wait_for_size(path: Path, size: int) -> None:
+    eventually(lambda: path.exists() and path.stat().st_size > size, "this life publishes nothing")
+
+
 def test_whatever_moment_it_is_killed_at_every_event_arrives_in_order(settings: Settings, tmp_path: Path) -> None:
     path, chance = tmp_path / "events.avro", random.Random(20260101)
     changes = file_settings(settings, path)
     with open_database(settings) as database:
         store = SqlStore(database)
-        for life in range(KILLS):
+        for _ in range(KILLS):
             for tenant in TENANTS:
                 commit(store, tenant, 40, text=os.urandom(2000).hex())
             grown = (path.stat().st_size if path.exists() else 0) + chance.randrange(100_000)
             with running(relay_until_killed, tmp_path, changes) as (process, _):
-                eventually(lambda: path.exists() and path.stat().st_size > grown, f"life {life} publishes nothing")
+                wait_for_size(path, grown)
                 time.sleep(chance.random() * 0.003)
                 process.kill()
                 process.join()
-            assert [event["event_id"] for event in read_events(path)]
+            list(read_events(path))
         behind = RelayPositions(database).behind("file")
         ending = plain_settings(tmp_path, **changes)
         with open_relay(ending, database, Metrics()):
@@ -375,4 +391,5 @@ def test_an_api_call_becomes_an_event_in_the_file(tmp_path: Path) -> None:
         assert list(read_events(path)) == client.get("/events").json()["events"]
         eventually(lambda: 'outbox_published_total{sink="file"} 1.0' in client.get("/metrics").text, "not counted")
         assert 'outbox_pending{sink="file"} 0.0' in client.get("/metrics").text
-        assert {"name": "relay", "ready": True, "detail": "leader, 0 pending"} in client.get("/readyz").json()["components"]
+        state = {"name": "relay", "ready": True, "detail": "leader, 0 pending"}
+        assert state in client.get("/readyz").json()["components"]

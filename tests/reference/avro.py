@@ -8,8 +8,10 @@ from typing import Any
 
 import fastavro
 from fastavro.read import SchemaResolutionError
-from fastavro.types import Schema
 from hypothesis import strategies as st
+
+Schema = dict[str, Any]
+"""A record schema."""
 
 FIXED_SAMPLES: dict[str, list[Any]] = {
     "null": [None],
@@ -46,25 +48,24 @@ def values(schema: Any) -> st.SearchStrategy[Any]:
 
 def samples(schema: Any) -> list[Any]:
     """Values that together take every branch of every union and every symbol of every enumeration."""
-    if isinstance(schema, list):
-        return [value for branch in schema for value in samples(branch)]
-    if isinstance(schema, str):
-        return FIXED_SAMPLES[schema]
-    match schema["type"]:
-        case "record":
+    match schema:
+        case list():
+            found = [value for branch in schema for value in samples(branch)]
+        case str():
+            found = FIXED_SAMPLES[schema]
+        case {"type": "record"}:
             columns = {field["name"]: samples(field["type"]) for field in schema["fields"]}
             rows = range(max(map(len, columns.values()), default=1))
-            return [{name: column[row % len(column)] for name, column in columns.items()} for row in rows]
-        case "enum":
-            return list(schema["symbols"])
-        case "array":
-            return [[], samples(schema["items"])]
-        case "map":
-            return [{}, {str(key): value for key, value in enumerate(samples(schema["values"]))}]
-        case "fixed":
-            return [bytes(schema["size"])]
-        case inner:
-            return samples(inner)
+            found = [{name: column[row % len(column)] for name, column in columns.items()} for row in rows]
+        case {"type": "enum"}:
+            found = list(schema["symbols"])
+        case {"type": "array"}:
+            found = [[], samples(schema["items"])]
+        case {"type": "map"}:
+            found = [{}, {str(key): value for key, value in enumerate(samples(schema["values"]))}]
+        case _:
+            found = samples(schema["type"])
+    return found
 
 
 def incompatibilities(writer: Schema, reader: Schema) -> list[str]:

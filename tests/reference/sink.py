@@ -10,7 +10,10 @@ from somabrain.tenancy import TenantId
 
 
 class MemorySink:
-    """`EventSink`: `batches` are those taken, `attempts` counts the calls. Fails while it is `down`, or for `refused`."""
+    """`EventSink`: `batches` are those taken, `attempts` counts the calls.
+
+    Fails while it is `down`, and for the tenant `refused`.
+    """
 
     name = "memory"
 

@@ -53,7 +53,7 @@ def without_docs(node: Any) -> Any:
 def faults(history: list[tuple[str, int, Schema]], current: dict[str, Schema]) -> list[str]:
     """What is wrong with the current schemas, given those released."""
     found = []
-    latest = {}
+    latest: dict[str, tuple[int, Schema]] = {}
     for name, version, schema in history:
         if name not in current:
             found.append(f"{name} is gone")

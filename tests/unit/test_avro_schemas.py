@@ -182,7 +182,8 @@ def test_the_union_reads_a_container_of_every_record() -> None:
     record = {**EXAMPLE, "schema_version": 1}
     fastavro.writer(buffer, SCHEMAS.union, [(SCHEMAS.qualified("NamespaceDeleted"), record)])
     buffer.seek(0)
-    [(name, read)] = fastavro.reader(buffer, return_record_name=True)
+    records: list[Any] = list(fastavro.reader(buffer, return_record_name=True))
+    [(name, read)] = records
     assert (name, read["options"]) == ("somabrain.oak.NamespaceDeleted", 2)
 
 
@@ -212,7 +213,7 @@ def test_a_folder_that_holds_no_schemas_is_named(tmp_path: Path) -> None:
     with pytest.raises(SchemaInvalidError, match=str(tmp_path)):
         load_schemas(tmp_path)
     (tmp_path / "broken.avsc").write_text("{")
-    with pytest.raises(SchemaInvalidError, match="broken.avsc"):
+    with pytest.raises(SchemaInvalidError, match=r"broken\.avsc"):
         load_schemas(tmp_path)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from somabrain.ports import JournalEntry
 from tests.events import block_ends, entries, entry, ids
 from tests.factories import BOB
 
+ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = load_schemas()
 
 
@@ -124,7 +127,8 @@ def test_a_last_block_whose_middle_was_lost_is_cut_off(path: Path) -> None:
     publish(path, entries(1, 2), [entry(3, text=os.urandom(500).hex())])
     first, second = block_ends(path)
     whole = path.read_bytes()
-    for start, end in [(first, second - SYNC_BYTES), (first, first + 1), (first + 2, first + 3), (first + 9, second - 99)]:
+    most = (first, second - SYNC_BYTES)
+    for start, end in [most, (first, first + 1), (first + 2, first + 3), (first + 9, second - 99)]:
         path.write_bytes(whole)
         damage(path, start, end)
         publish(path, entries(4, 4))
@@ -167,6 +171,18 @@ def test_a_file_of_other_schemas_is_kept_aside(path: Path) -> None:
     assert ids(path.with_name("events.avro.1")) == ["alice-1"]
     assert ids(path.with_name("events.avro.2")) == ["alice-2"]
     assert ids(path) == ["alice-3", "alice-4"]
+
+
+def test_every_process_goes_on_with_the_same_file(path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from tests.events import entries;"
+        "from tests.unit.test_events_file import publish; publish(Path(sys.argv[1]), entries(*[int(sys.argv[2])] * 2))"
+    )
+    for number in (1, 2, 3):
+        environment = {**os.environ, "PYTHONHASHSEED": str(number), "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-c", program, str(path), str(number)], check=True, env=environment)
+    assert list(path.parent.iterdir()) == [path]
+    assert ids(path) == ["alice-1", "alice-2", "alice-3"]
 
 
 def test_a_batch_given_again_is_not_written_again(path: Path) -> None:

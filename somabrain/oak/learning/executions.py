@@ -19,6 +19,10 @@ FACTS_MET = 1.0
 """A facts target is met when all its entries hold (DESIGN §5.3)."""
 
 
+EVIDENCE_MAX = 1e15
+"""Greatest n_eff: one run more or less of so many is lost in rounding."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearningParameters:
     """The settings that learning depends on, recorded with the namespace so that a replay uses the same."""
@@ -108,8 +112,11 @@ def learned(
 
 
 def effective_runs(z: float, alpha: float) -> float:
-    """n_eff: how many equally weighted runs the row's averages are worth (Kish 1965, effective sample size)."""
-    return ((2.0 - alpha) / alpha) * z / (2.0 - z)
+    """n_eff: how many equally weighted runs the row's averages are worth (Kish 1965, effective sample size).
+
+    Finite, also where α was replaced by one near zero.
+    """
+    return min(EVIDENCE_MAX, (2.0 - alpha) * (z / alpha) / (2.0 - z))
 
 
 def row_utility(row: ModelRow, kappa: float) -> float:

@@ -15,6 +15,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Indices = NDArray[np.intp]
 
+INT64_SAFE = 2**62
+"""Products below it are exact in an int64, one added."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Graph:
@@ -109,4 +112,6 @@ def compile_graph(rows: RowTable, parameters: PlanParameters) -> Graph:
 
 def edge_keys(weight: Ints, span: int) -> tuple[int, ...]:
     """The keys w · span + 1 of edges alone, as Python integers: they may pass 2⁶³."""
+    if int(weight.max(initial=0)) < INT64_SAFE // span:
+        return tuple((weight * span + 1).tolist())
     return tuple([value * span + 1 for value in weight.tolist()])

@@ -21,14 +21,14 @@ class PolicyRows:
 
     starts: NDArray[np.intp]
     """(S,) distinct, ascending"""
-    first: NDArray[np.intp]
+    first_row: NDArray[np.intp]
     """(S,) the first row of each start"""
-    count: int
-    """Q"""
     row: NDArray[np.intp]
-    """(K,) the row of each outcome"""
+    """(K,) the row of each outcome; every row has one"""
     target: NDArray[np.intp]
     """(K,) prototypes; FAIL is left out, its value is 0"""
+    slot: NDArray[np.intp]
+    """(K,) the target's place among `starts`, S where it has no row"""
     probability: NDArray[np.float64]
     """(K,) P'"""
 
@@ -40,20 +40,22 @@ def compile_policy(rows: RowTable, row_of: NDArray[np.intp], own: NDArray[np.boo
     A purely predicted row is made of primitive rows and adds nothing to them.
     """
     usable = leaving.live & (rows.primitive | (rows.prediction_share < 1))
-    chosen = np.flatnonzero(usable)
-    chosen = chosen[np.argsort(rows.start[chosen], kind="stable")]
-    rank = np.zeros(rows.start.size, dtype=np.intp)
-    rank[chosen] = np.arange(chosen.size)
     kept = np.flatnonzero(
         usable[row_of] & (rows.outcome >= 0) & (rows.probability > 0) & (~own | rows.primitive[row_of])
     )
-    starts, first = np.unique(rows.start[chosen], return_index=True)
+    kept = kept[np.argsort(rows.start[row_of[kept]], kind="stable")]
+    chosen, first_outcome = _runs(row_of[kept])
+    lengths = np.diff(np.append(first_outcome, kept.size))
+    starts, first_row = _runs(rows.start[chosen].astype(np.intp))
+    target = rows.outcome[kept].astype(np.intp)
+    place = np.searchsorted(starts, target)
+    known = starts[np.minimum(place, starts.size - 1)] == target if starts.size else np.zeros(0, dtype=np.bool_)
     return PolicyRows(
-        starts=starts.astype(np.intp),
-        first=first,
-        count=chosen.size,
-        row=rank[row_of[kept]],
-        target=rows.outcome[kept].astype(np.intp),
+        starts=starts,
+        first_row=first_row,
+        row=np.repeat(np.arange(chosen.size), lengths),
+        target=target,
+        slot=np.where(known, place, starts.size),
         probability=rows.probability[kept] / leaving.escape[row_of[kept]],
     )
 
@@ -65,17 +67,28 @@ def policy_values(rows: PolicyRows, goals: Sequence[int], size: int, sweeps_max:
     """
     value = np.zeros(size)
     value[list(goals)] = 1
-    if not goals or not rows.count:
+    count = rows.starts.size
+    if not goals or not count:
         return value
-    done = np.isin(rows.starts, goals)
+    slot = np.where(value[rows.target] == 1, count + 1, rows.slot)
+    known = np.zeros(count + 2)
+    known[count + 1] = 1
+    product, best, change = np.empty(slot.size), np.empty(count), np.empty(count)
     for _ in range(sweeps_max):
-        product = value[rows.target]
-        product *= rows.probability
-        best = np.maximum.reduceat(np.bincount(rows.row, product, minlength=rows.count), rows.first)
+        np.take(known, slot, out=product, mode="clip")
+        np.multiply(product, rows.probability, out=product)
+        np.maximum.reduceat(np.bincount(rows.row, product), rows.first_row, out=best)
         np.minimum(best, 1, out=best)
-        best[done] = 1
-        change = np.abs(best - value[rows.starts]).max()
-        value[rows.starts] = best
-        if change < CONVERGED:
+        np.subtract(best, known[:count], out=change)
+        known[:count] = best
+        if np.abs(change, out=change).max() < CONVERGED:
             break
+    value[rows.starts] = best
+    value[list(goals)] = 1
     return value
+
+
+def _runs(values: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The values where equal neighbours are one, and the place at which each begins."""
+    begins = np.flatnonzero(np.append(True, values[1:] != values[:-1])) if values.size else np.zeros(0, dtype=np.intp)
+    return values[begins], begins
