@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     relay_batch: int = Field(500, ge=1, le=100_000, description="Events handed to a sink at once.")
     relay_interval_s: float = Field(1.0, gt=0, le=3600, description="Pause between looks at the journal when idle.")
     relay_linger_s: float = Field(
-        0.02, ge=0, le=60, description="Time for more events to gather after a commit: a batch costs a write of its own."
+        0.02, ge=0, le=60, description="Time for events to gather after a commit: each batch costs a write of its own."
     )
     relay_backoff_max_s: float = Field(30.0, gt=0, le=3600, description="Longest pause after a sink has failed.")
     relay_prune_interval_s: float = Field(

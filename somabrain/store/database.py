@@ -60,6 +60,9 @@ class Database:
             message = f"DATABASE_URL: {backend} is not supported (want sqlite or postgresql)"
             raise ConfigurationError(message)
         self.sqlite = backend == "sqlite"
+        if self.sqlite and parsed.database in {None, "", ":memory:"}:
+            message = "DATABASE_URL: a SQLite database needs a file (sqlite:////path/to/file)"
+            raise ConfigurationError(message)
         self.file = Path(parsed.database) if self.sqlite and parsed.database else None
         self._timeout_s = timeout_s
         self._snapshot: dict[str, Any] = (

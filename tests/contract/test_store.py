@@ -311,7 +311,7 @@ def test_several_processes_may_prepare_one_database_at_once(settings: Settings) 
 
 
 def test_a_url_of_another_database_is_refused() -> None:
-    for url in ("mysql://x/y", "nonsense", "sqlite"):
+    for url in ("mysql://x/y", "nonsense", "sqlite", "sqlite://", "sqlite:///:memory:"):
         with pytest.raises(ConfigurationError, match="DATABASE_URL"):
             Database(url, pool_size=1, timeout_s=1.0)
 
