@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select, text
 from sqlalchemy.exc import (
@@ -32,6 +34,10 @@ _MIGRATION_LOCK = 0x536F6D61_00000001
 _DEFECTS = (IntegrityError, ProgrammingError, DataError)
 """Database errors that are this code's fault, not the database's."""
 
+PREPARE_SUFFIX = ".prepare.lock"
+"""What the lock file of `prepare` has after the name of SQLite's database file."""
+
+_POLL_S = 0.01
 _MS_PER_S = 1000
 
 
@@ -120,15 +126,33 @@ class Database:
     def prepare(self) -> None:
         """Opens the database and brings its tables up to date. Raises `ConfigurationError` with one line."""
         try:
-            if self.file is not None:
-                self.file.parent.mkdir(parents=True, exist_ok=True)
-            if self._version() != HEAD:
-                self._migrate()
+            with self._alone():
+                if self._version() != HEAD:
+                    self._migrate()
         except (DBAPIError, OSError) as error:
             reason = str(getattr(error, "orig", None) or error).strip().split("\n", 1)[0]
             where = self.file or self.engine.url.render_as_string(hide_password=True)
             message = f"the database {where} can't be opened: {reason}"
             raise ConfigurationError(message) from error
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time, where the database has no lock of its own for it.
+
+        SQLite answers "locked" at once, without waiting, to a second process that switches a new file to WAL.
+        """
+        if self.file is None:
+            yield
+            return
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.with_name(self.file.name + PREPARE_SUFFIX).open("ab") as lock:
+            deadline = time.monotonic() + self._timeout_s
+            while not _locked(lock):
+                if time.monotonic() > deadline:
+                    message = "another process is preparing it"
+                    raise OSError(message)
+                time.sleep(_POLL_S)
+            yield
 
     def _version(self) -> str | None:
         with self.engine.connect() as connection:
@@ -162,6 +186,15 @@ class Database:
     def close(self) -> None:
         """Closes every connection."""
         self.engine.dispose()
+
+
+def _locked(lock: IO[bytes]) -> bool:
+    """Whether flock(2) gave the lock; closing the file frees it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

@@ -15,7 +15,9 @@ import pytest
 import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.schemas import OpenApiSchema
+from starlette.testclient import TestClient
 
+from somabrain.api.services import Services
 from somabrain.app import Application, create_app
 from somabrain.bootstrap import api_settings, make_app, open_services
 from tests.conftest import plain_settings
@@ -25,31 +27,48 @@ EXAMPLES = 40
 """Cases of each operation that are drawn, beside those that cover its schema."""
 SCENARIOS = 60
 """Sequences of requests that are drawn."""
+URL = "http://localhost"
+OPTION = "0"
+"""The id that is drawn most often."""
+BEFORE, AFTER = {"features": {"at": "home"}}, {"features": {"at": "goal"}}
 
 
 def described() -> OpenApiSchema:
     """What the application says of itself; the same cases in every run."""
     config = SchemathesisConfig.from_path(ROOT / "schemathesis.toml")
     config.update(seed=1, max_failures=None, max_time=None)
-    project = config.projects.get_default()
-    project.update(base_url="http://localhost")
-    project.generation.update(deterministic=True, max_examples=EXAMPLES, database="none")
     document = make_app(plain_settings(Path())).openapi()
-    return schemathesis.openapi.from_dict(orjson.loads(orjson.dumps(document)), config=config)
+    schema = schemathesis.openapi.from_dict(orjson.loads(orjson.dumps(document)), config=config)
+    schema.config.update(base_url=URL)
+    schema.config.generation.update(deterministic=True, max_examples=EXAMPLES, database="none")
+    return schema
 
 
 api = described()
 
 
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
-    """The running application."""
-    settings = plain_settings(tmp_path_factory.mktemp("schemathesis"))
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Application]:
+    """An application with an option that has run; of what it is asked something must be to its liking."""
+    settings = plain_settings(tmp_path)
     with open_services(settings) as services:
-        yield create_app(lambda: nullcontext(services), api_settings(settings), settings.memory_dim)
+        app = create_app(lambda: nullcontext(services), api_settings(settings), settings.memory_dim)
+        with TestClient(app, base_url=URL) as client:
+            client.post("/oak/option/create", json={"option_id": OPTION, "name": "go", "target": AFTER})
+            client.post(f"/oak/option/{OPTION}/execution", json={"start": BEFORE, "final": AFTER, "rewards": [1]})
+        seeded = accepted(services)
+        yield app
+        assert accepted(services) > seeded
+
+
+def accepted(services: Services) -> float:
+    """How many requests were answered with 2xx."""
+    counts = [sample for metric in services.metrics.http.collect() for sample in metric.samples]
+    return sum(one.value for one in counts if one.name.endswith("_count") and one.labels["status"].startswith("2"))
 
 
 @api.parametrize()
+@hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 def test_requests(case: schemathesis.Case, app: Application) -> None:
     case.call_and_validate(app=app)
 
