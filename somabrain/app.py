@@ -17,6 +17,7 @@ from somabrain.api.guard import GuardedRoute, Usage
 from somabrain.api.services import ApiSettings, Services
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
     from starlette.types import Receive, Scope, Send
 
 PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/assets/{name}", "/docs/errors"})
@@ -31,8 +32,10 @@ DESCRIPTION = (
 class Application(FastAPI):
     """FastAPI inside the edge that gives every request its ids, also where the application fails."""
 
-    def __init__(self, dimension: int, lifespan: Callable[[FastAPI], Any]) -> None:
-        """`dimension`: MEMORY_DIM, which the documentation states."""
+    def __init__(
+        self, dimension: int, lifespan: Callable[[FastAPI], Any], tracer_provider: TracerProvider | None
+    ) -> None:
+        """`dimension`: MEMORY_DIM, which the documentation states; no `tracer_provider`: no traces."""
         self._dimension = dimension
         super().__init__(
             title="Somabrain",
@@ -43,6 +46,13 @@ class Application(FastAPI):
             redoc_url=None,
             redirect_slashes=False,
             lifespan=lifespan,
+            telemetry={
+                "tracer_provider": tracer_provider,
+                "tracing": tracer_provider is not None,
+                "metrics": False,
+                "logs": False,
+                "operation_spans": False,
+            },
         )
         self._edge = RequestEdge(super().__call__)
 
@@ -61,7 +71,10 @@ class Application(FastAPI):
 
 
 def create_app(
-    open_services: Callable[[], AbstractContextManager[Services]], settings: ApiSettings, dimension: int
+    open_services: Callable[[], AbstractContextManager[Services]],
+    settings: ApiSettings,
+    dimension: int,
+    tracer_provider: TracerProvider | None = None,
 ) -> Application:
     """The application over services that are opened when it starts and closed when it stops.
 
@@ -77,8 +90,10 @@ def create_app(
             yield
         finally:
             await run_in_threadpool(opening.__exit__, None, None, None)
+            if tracer_provider is not None:
+                await run_in_threadpool(tracer_provider.shutdown)
 
-    app = Application(dimension, lifespan)
+    app = Application(dimension, lifespan, tracer_provider)
     errors.install(app)
     routers = [health.router]
     if settings.metrics_on_main_port:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import start_http_server
 from sqlalchemy import text
@@ -35,6 +37,9 @@ from somabrain.policy.embedded import EmbeddedPolicy, policy_source
 from somabrain.ports import Authenticator, Store
 from somabrain.store import Census, Database, RelayPositions, SqlStore, database_url, relay_leadership
 from somabrain.tenancy import TenantId
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 RELAYING_ROLES = frozenset({"all", "worker"})
 """Values of SOMABRAIN_ROLE that hand events on (DESIGN §3)."""
@@ -261,8 +266,21 @@ def api_settings(settings: Settings) -> ApiSettings:
 
 
 def make_app(settings: Settings) -> Application:
-    """The application of these settings; nothing is open yet."""
-    return create_app(lambda: open_services(settings), api_settings(settings), settings.memory_dim)
+    """The application of these settings; nothing is open yet. Raises `ConfigurationError`."""
+    return application(settings, lambda: open_services(settings))
+
+
+def application(settings: Settings, opened: Callable[[], AbstractContextManager[Services]]) -> Application:
+    """The application of these settings over services that `opened` gives. Raises `ConfigurationError`."""
+    return create_app(opened, api_settings(settings), settings.memory_dim, _tracer_provider(settings))
+
+
+def _tracer_provider(settings: Settings) -> TracerProvider | None:
+    if not settings.otel_exporter_otlp_endpoint:
+        return None
+    from somabrain.observability.tracing import tracer_provider  # noqa: PLC0415 - a fifth of the start, rarely wanted
+
+    return tracer_provider(settings.otel_exporter_otlp_endpoint, version("somabrain"))
 
 
 def _database_state(database: Database) -> Component:

@@ -111,6 +111,9 @@ class Settings(BaseSettings):
     )
     somabrain_data_dir: Path = Field(Path("somabrain-data"), description="Folder of the embedded database.")
     somabrain_log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    otel_exporter_otlp_endpoint: str = Field(
+        "", description="OTLP/HTTP address that traces are sent to, as http://127.0.0.1:4318; empty: no traces."
+    )
     shutdown_timeout_s: int = Field(10, ge=1, le=600, description="Time that running requests have when stopping.")
 
     body_max_bytes: int = Field(1 << 20, ge=1024, description="Largest body of most routes.")

@@ -54,10 +54,10 @@ class RequestEdge:
         try:
             await self._app(scope, receive, answer)
         finally:
-            _observe(scope, status, time.perf_counter() - began, request_id, trace_id)
+            _observe(scope, status, time.perf_counter() - began, request_id)
 
 
-def _observe(scope: Scope, status: int, elapsed_s: float, request_id: str, trace_id: str) -> None:
+def _observe(scope: Scope, status: int, elapsed_s: float, request_id: str) -> None:
     route = getattr(scope.get("route"), "path", "unmatched")
     services = getattr(scope["app"].state, "services", None)
     if services is not None:
@@ -71,5 +71,5 @@ def _observe(scope: Scope, status: int, elapsed_s: float, request_id: str, trace
         ms=round(elapsed_s * _MS_PER_S, _MS_DECIMALS),
         tenant=None if caller is None else caller.principal.tenant.value,
         request_id=request_id,
-        trace_id=trace_id,
+        trace_id=scope["state"]["trace_id"],
     )

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from opentelemetry import trace
 from starlette.concurrency import run_in_threadpool
 
 from somabrain.api.services import Services, services_of
@@ -142,6 +143,7 @@ class GuardedRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             services = services_of(request)
+            _adopt_trace(request)
             principal = await _authenticated(services, request)
             body, parsed, refusal = await _read(services, request, action.body)
             await _allowed(services, request, principal, action=action_id, namespace=_namespace(request, parsed))
@@ -153,6 +155,13 @@ class GuardedRoute(APIRoute):
             return await inner(_ReadRequest(request, body, parsed))
 
         return handle
+
+
+def _adopt_trace(request: Request) -> None:
+    """Where spans are made, the request's trace id is theirs."""
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        request.scope["state"]["trace_id"] = trace.format_trace_id(span.trace_id)
 
 
 async def _authenticated(services: Services, request: Request) -> Principal:

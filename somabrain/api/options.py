@@ -40,12 +40,19 @@ IfMatch = Annotated[
 ]
 
 
+LINKS = {
+    operation: {"operationId": operation, "parameters": {"option_id": "$response.body#/option_id"}}
+    for operation in ("option_get", "option_replace", "option_model_get", "execution_record")
+}
+"""What can be asked of an option that was created."""
+
+
 @router.post(
     "/oak/option/create",
     operation_id="option_create",
     status_code=201,
     response_model=a.OptionAnswer,
-    responses={**refusals(404, 409, *WITH_BODY), 201: {"headers": {**ETAG, **LOCATION}}},
+    responses={**refusals(404, 409, *WITH_BODY), 201: {"headers": {**ETAG, **LOCATION}, "links": LINKS}},
 )
 def option_create(request: Request, body: OptionCreate, idempotency_key: IdempotencyKey = None) -> Response:
     """Declares an option."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
+from types import FrameType
 
 import orjson
 import structlog
@@ -12,8 +14,7 @@ import uvicorn
 import yaml
 
 from common.config.settings import Settings, is_loopback
-from somabrain.app import create_app
-from somabrain.bootstrap import api_settings, make_app, open_metrics_server, open_services
+from somabrain.bootstrap import application, make_app, open_metrics_server, open_services
 from somabrain.commands.output import EXIT_CONFIGURATION, err, fail
 from somabrain.errors import ConfigurationError
 from somabrain.observability.logs import configure_logs
@@ -29,11 +30,11 @@ def serve(settings: Settings) -> None:
         listener = stack.enter_context(_bound(settings))
         try:
             services = stack.enter_context(open_services(settings))
+            if not settings.loopback:
+                stack.enter_context(open_metrics_server(settings, services))
+            app = application(settings, lambda: nullcontext(services))
         except ConfigurationError as error:
             fail(str(error), EXIT_CONFIGURATION)
-        if not settings.loopback:
-            stack.enter_context(open_metrics_server(settings, services))
-        app = create_app(lambda: nullcontext(services), api_settings(settings), settings.memory_dim)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -46,7 +47,13 @@ def serve(settings: Settings) -> None:
         structlog.get_logger().info("serving", url=f"http://{shown}:{port}", auth=settings.auth_mode)
         if err.is_terminal:
             err.print(f"Somabrain listens at http://{shown}:{port} - API at /docs, health at /readyz. Ctrl-C stops it.")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _stopped)
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _stopped(_number: int, _frame: FrameType | None) -> None:
+    """Uvicorn raises the signal once more when it has stopped; what this process opened is closed after that."""
 
 
 def _bound(settings: Settings) -> socket.socket:

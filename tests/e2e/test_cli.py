@@ -203,7 +203,7 @@ def test_a_signal_stops_it_gracefully(tmp_path: Path, number: signal.Signals) ->
     with somabrain({}, tmp_path) as server:
         assert server.process is not None
         server.process.send_signal(number)
-        assert server.process.wait(20) in {0, -number, 128 + number}
+        assert server.process.wait(20) == 0
         assert "Traceback" not in server.log
 
 

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 
 from somabrain.api.services import Services
 from somabrain.app import Application, create_app
-from somabrain.bootstrap import api_settings, make_app, open_services
+from somabrain.bootstrap import make_app, open_services
 from tests.conftest import plain_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,18 +47,29 @@ def described() -> OpenApiSchema:
 api = described()
 
 
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """What the application works with."""
+    with open_services(plain_settings(tmp_path_factory.mktemp("schemathesis"))) as services:
+        yield services
+
+
+@pytest.fixture(scope="module")
+def application(services: Services) -> Application:
+    """The application."""
+    return create_app(lambda: nullcontext(services), services.settings, services.limits.dimension)
+
+
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[Application]:
-    """An application with an option that has run; of what it is asked something must be to its liking."""
-    settings = plain_settings(tmp_path)
-    with open_services(settings) as services:
-        app = create_app(lambda: nullcontext(services), api_settings(settings), settings.memory_dim)
-        with TestClient(app, base_url=URL) as client:
-            client.post("/oak/option/create", json={"option_id": OPTION, "name": "go", "target": AFTER})
-            client.post(f"/oak/option/{OPTION}/execution", json={"start": BEFORE, "final": AFTER, "rewards": [1]})
-        seeded = accepted(services)
-        yield app
-        assert accepted(services) > seeded
+def app(application: Application, services: Services) -> Iterator[Application]:
+    """The application, with an option that has run; of what it is asked something must be to its liking."""
+    with TestClient(application, base_url=URL) as client:
+        client.delete("/oak/namespace/default")
+        client.post("/oak/option/create", json={"option_id": OPTION, "name": "go", "target": AFTER})
+        client.post(f"/oak/option/{OPTION}/execution", json={"start": BEFORE, "final": AFTER, "rewards": [1]})
+    seeded = accepted(services)
+    yield application
+    assert accepted(services) > seeded
 
 
 def accepted(services: Services) -> float:
