@@ -25,8 +25,9 @@ from tests.conftest import plain_settings
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = 40
 """Cases of each operation that are drawn, beside those that cover its schema."""
-SCENARIOS = 60
-"""Sequences of requests that are drawn."""
+SCENARIOS = 100
+STEPS = 6
+"""How many sequences of requests are drawn, and how long they get."""
 URL = "http://localhost"
 OPTION = "0"
 """The id that is drawn most often."""
@@ -87,11 +88,11 @@ def test_requests(case: schemathesis.Case, app: Application) -> None:
 def test_sequences_of_requests(app: Application) -> None:
     settings = hypothesis.settings(
         max_examples=SCENARIOS,
-        stateful_step_count=8,
+        stateful_step_count=STEPS,
         derandomize=True,
         deadline=None,
         suppress_health_check=list(hypothesis.HealthCheck),
     )
-    schema = api.clone()
-    schema.app = app
-    schema.as_state_machine().run(settings=settings)
+    begun_by_any = api.exclude(path=["/oak/namespaces", "/oak/options"])  # or only these two begin sequences
+    begun_by_any.app = app
+    begun_by_any.as_state_machine().run(settings=settings)

@@ -14,6 +14,9 @@ from somabrain.oak.planner.costs import Leaving
 CONVERGED = 1e-12
 """Value iteration stops when no value changed by as much (DESIGN §6.6)."""
 
+EVALUATIONS = 32
+"""Steps between two sweeps; any number gives the same values, this one the least time on what was measured."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PolicyRows:
@@ -23,6 +26,8 @@ class PolicyRows:
     """(S,) distinct, ascending"""
     first_row: NDArray[np.intp]
     """(S,) the first row of each start"""
+    start_of: NDArray[np.intp]
+    """(Q,) the place of each row's start among `starts`"""
     row: NDArray[np.intp]
     """(K,) the row of each outcome; every row has one"""
     target: NDArray[np.intp]
@@ -53,6 +58,7 @@ def compile_policy(rows: RowTable, row_of: NDArray[np.intp], own: NDArray[np.boo
     return PolicyRows(
         starts=starts,
         first_row=first_row,
+        start_of=np.repeat(np.arange(starts.size), np.diff(np.append(first_row, chosen.size))),
         row=np.repeat(np.arange(chosen.size), lengths),
         target=target,
         slot=np.where(known, place, starts.size),
@@ -63,7 +69,9 @@ def compile_policy(rows: RowTable, row_of: NDArray[np.intp], own: NDArray[np.boo
 def policy_values(rows: PolicyRows, goals: Sequence[int], size: int, sweeps_max: int) -> NDArray[np.float64]:
     """V of shape (size,): the least fixed point of V(s) = max_o Σ_y P'(y) V(y) with V = 1 on `goals` (below `size`).
 
-    Iterated from 0 until the largest change is below 1e-12, at most `sweeps_max` times (DESIGN §6.6).
+    Iterated from 0 until a sweep changes no value by 1e-12, at most `sweeps_max` sweeps (DESIGN §6.6). Between two
+    sweeps the rows that the last one chose are followed for `EVALUATIONS` steps more: the modified policy iteration of
+    Puterman and Shin 1978, which from 0 stays between value iteration and the fixed point.
     """
     value = np.zeros(size)
     value[list(goals)] = 1
@@ -77,15 +85,30 @@ def policy_values(rows: PolicyRows, goals: Sequence[int], size: int, sweeps_max:
     for _ in range(sweeps_max):
         np.take(known, slot, out=product, mode="clip")
         np.multiply(product, rows.probability, out=product)
-        np.maximum.reduceat(np.bincount(rows.row, product), rows.first_row, out=best)
+        total = np.bincount(rows.row, product)
+        np.maximum.reduceat(total, rows.first_row, out=best)
+        chosen = np.flatnonzero(total == best[rows.start_of])
         np.minimum(best, 1, out=best)
         np.subtract(best, known[:count], out=change)
         known[:count] = best
         if np.abs(change, out=change).max() < CONVERGED:
             break
-    value[rows.starts] = best
+        _, first = np.unique(rows.start_of[chosen], return_index=True)
+        _follow(rows, chosen[first], slot, known)
+    value[rows.starts] = known[:count]
     value[list(goals)] = 1
     return value
+
+
+def _follow(rows: PolicyRows, chosen: NDArray[np.intp], slot: NDArray[np.intp], known: NDArray[np.float64]) -> None:
+    """Values after `EVALUATIONS` more steps of one chosen row for each start, in place."""
+    count = rows.starts.size
+    follows = np.zeros(rows.start_of.size, dtype=np.bool_)
+    follows[chosen] = True
+    outcomes = np.flatnonzero(follows[rows.row])
+    start, probability, after = rows.start_of[rows.row[outcomes]], rows.probability[outcomes], slot[outcomes]
+    for _ in range(EVALUATIONS):
+        known[:count] = np.minimum(np.bincount(start, known[after] * probability), 1)
 
 
 def _runs(values: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
