@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -127,7 +127,9 @@ def somabrain(settings: Mapping[str, str], folder: Path) -> Iterator[RunningServ
 class RunningServer:
     """A `somabrain serve` process that can be killed and started again on the same data."""
 
-    def __init__(self, settings: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, settings: Mapping[str, str], folder: Path, *, within: Sequence[str] = ()) -> None:
+        """`within`: a program and its arguments that run the server, as `prlimit` does."""
+        self._within = within
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = folder
@@ -149,7 +151,7 @@ class RunningServer:
         """Starts it and waits until it answers."""
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [Path(sys.executable).parent / "somabrain", "serve"],
+                [*self._within, Path(sys.executable).parent / "somabrain", "serve"],
                 env=self._environment,
                 cwd=self.folder,
                 stdout=log,

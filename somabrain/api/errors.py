@@ -10,6 +10,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from somabrain import errors as e
@@ -132,6 +133,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(e.SomabrainError, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(ClientDisconnect, _on_gone)
     app.add_exception_handler(Exception, _on_defect)
 
 
@@ -171,6 +173,11 @@ def _methods(request: Request) -> list[str]:
     matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
     exact = [route for route in matching if route.path == request.scope["path"]]
     return sorted({method for route in exact or matching for method in route.methods})
+
+
+async def _on_gone(request: Request, _error: Exception) -> Response:
+    """The caller hung up before the end of the body: nobody reads this, and nothing was done."""
+    return problem(e.InvalidJsonError("the body ended early"), trace_id_of(request))
 
 
 async def _on_defect(request: Request, error: Exception) -> Response:

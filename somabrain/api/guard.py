@@ -165,7 +165,7 @@ def _adopt_trace(request: Request) -> None:
 
 
 async def _authenticated(services: Services, request: Request) -> Principal:
-    headers = request.headers
+    headers = {name: ", ".join(request.headers.getlist(name)) for name in request.headers}  # RFC 9110 §5.3
     if services.authenticator_may_block:
         return await run_in_threadpool(services.authenticator.authenticate, headers)
     return services.authenticator.authenticate(headers)

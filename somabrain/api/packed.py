@@ -7,7 +7,7 @@ Three floats fill 16 characters; characters are counted from 0 in them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Container
 from itertools import groupby
 from string import ascii_lowercase, ascii_uppercase, digits
 
@@ -25,30 +25,30 @@ def packed_pattern(dimension: int) -> str:
     return f"^(?:{_FIRST}{_ANY}{{4}}{_SECOND}{_ANY}{{3}}{_THIRD}){{{groups}}}{tail}$"
 
 
-def _class(allowed: Callable[[int], bool]) -> str:
-    """The characters whose values are `allowed`, as a class with ranges."""
-    values = [value for value in range(len(ALPHABET)) if allowed(value)]
+def _where(mask: int, allowed: Container[int]) -> str:
+    """The characters whose values are `allowed` under `mask`, as a class with ranges."""
+    values = [value for value in range(len(ALPHABET)) if value & mask in allowed]
     runs = groupby(enumerate(values), key=lambda item: (item[1] - item[0], ord(ALPHABET[item[1]]) - item[1]))
     spans = [[ALPHABET[value] for _, value in run] for _, run in runs]
     return "[" + "".join(span[0] if len(span) == 1 else f"{span[0]}-{span[-1]}" for span in spans) + "]"
 
 
-_ANY = _class(lambda _: True)
+_ANY = _where(0, [0])
 
-_FIRST = f"{_ANY}{{4}}{_class(lambda value: value & 0x1F <= 0x57 >> 2)}"
+_FIRST = f"{_ANY}{{4}}{_where(0x1F, range(0x15 + 1))}"
 """Up to the first float's bits 31 to 26, in character 4."""
 
-_BELOW, _AT = _class(lambda value: value & 0x7 < 0x5), _class(lambda value: value & 0x7 == 0x5)
+_BELOW, _AT = _where(0x7, range(0x5)), _where(0x7, [0x5])
 """Character 9 ends with the second float's bits 31 to 28; character 10 begins with bits 27 to 24."""
 
-_SECOND = f"(?:{_BELOW}{_ANY}|{_AT}{_class(lambda value: value >> 2 <= 0x7)})"
+_SECOND = f"(?:{_BELOW}{_ANY}|{_AT}{_where(0x3C, range(0, 0x20, 4))})"
 
-_THIRD = f"(?:{_class(lambda value: value & 1 == 0)}{_ANY}|{_class(lambda value: value & 1 == 1)}[A-X])"
+_THIRD = f"(?:{_where(1, [0])}{_ANY}|{_where(1, [1])}[A-X])"
 """Character 14 ends with the third float's bits 31 and 30; character 15, at most 0x17, has the others."""
 
-_LAST_OF_ONE = _class(lambda value: value & 0xF == 0)
+_LAST_OF_ONE = _where(0xF, [0])
 """Before `==`: the last four bits are no one's."""
 
-_EVEN = _class(lambda value: value & 0x3 == 0)
-_LAST_OF_TWO = f"(?:{_BELOW}{_EVEN}|{_AT}{_class(lambda value: value & 0x3 == 0 and value >> 2 <= 0x7)})"
+_EVEN = _where(0x3, [0])
+_LAST_OF_TWO = f"(?:{_BELOW}{_EVEN}|{_AT}{_where(0x3F, range(0, 0x20, 4))})"
 """Before `=`: the last two bits are no one's."""

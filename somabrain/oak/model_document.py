@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
-import rfc8785
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -50,22 +48,16 @@ DEPTH_MAX = 64
 
 def _safe_json(value: dict[str, Any]) -> dict[str, Any]:
     """Refuses what an export could not keep: RFC 8785 writes a whole double as an integer, also a large one."""
-    if _depth(value) > DEPTH_MAX:
-        raise PydanticCustomError("invalid_request", "it is nested too deeply")
-    try:
-        rfc8785.dumps(json.loads(rfc8785.dumps(value)))
-    except rfc8785.CanonicalizationError:
-        message = "numbers in JSON lie within ±(2^53 - 1)"
-        raise PydanticCustomError("number_out_of_range", message) from None
-    return value
-
-
-def _depth(value: Any) -> int:
-    """How deeply lists and objects are nested, without recursion."""
-    depth, level = 0, [value]
+    depth = 0
+    level: list[Any] = [value]
     while level := [item for outer in level for item in _items(outer)]:
         depth += 1
-    return depth
+        if depth > DEPTH_MAX:
+            raise PydanticCustomError("invalid_request", "it is nested too deeply")
+        if not all(abs(item) <= SAFE_INTEGER for item in level if isinstance(item, int | float)):
+            message = "numbers in JSON lie within ±(2^53 - 1)"
+            raise PydanticCustomError("number_out_of_range", message)
+    return value
 
 
 def _items(value: Any) -> Iterable[Any]:

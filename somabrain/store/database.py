@@ -130,10 +130,12 @@ class Database:
                 if self._version() != HEAD:
                     self._migrate()
         except (DBAPIError, OSError) as error:
-            reason = str(getattr(error, "orig", None) or error).strip().split("\n", 1)[0]
-            where = self.file or self.engine.url.render_as_string(hide_password=True)
-            message = f"the database {where} can't be opened: {reason}"
-            raise ConfigurationError(message) from error
+            raise self._not_opened(error) from error
+
+    def _not_opened(self, error: BaseException) -> ConfigurationError:
+        reason = str(getattr(error, "orig", None) or error).strip().split("\n", 1)[0]
+        where = self.file or self.engine.url.render_as_string(hide_password=True)
+        return ConfigurationError(f"the database {where} can't be opened: {reason}")
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -174,6 +176,12 @@ class Database:
 
     def hold_to(self, facts: dict[str, str]) -> None:
         """Records what the data depend on (DESIGN §5.1), or refuses other values. Raises `ConfigurationError`."""
+        try:
+            self._hold_to(facts)
+        except StoreUnavailableError as error:
+            raise self._not_opened(error.__cause__ or error) from error
+
+    def _hold_to(self, facts: dict[str, str]) -> None:
         with self.writing() as connection:
             known = {row.name: row.value for row in connection.execute(select(meta))}
             for name, value in facts.items():
