@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -26,6 +27,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(line)
 
 
+def missing(what: str) -> NoReturn:
+    """Skips the test, and has the run's summary name what the machine lacks."""
+    _missing.add(what)
+    pytest.skip(what)
+
+
 @pytest.fixture(scope="session")
 def postgresql_url() -> Iterator[str]:
     """The URL of a PostgreSQL that the run has to itself."""
@@ -33,10 +40,9 @@ def postgresql_url() -> Iterator[str]:
         with postgresql() as url:
             yield url
     except ServerMissingError as error:
-        _missing.add(str(error))
         if os.environ.get("SOMABRAIN_REQUIRE_SERVERS") == "1":
             pytest.fail(str(error))
-        pytest.skip(str(error))
+        missing(str(error))
 
 
 @pytest.fixture(params=ENGINES)

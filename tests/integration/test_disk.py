@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.conftest import plain_settings
+from tests.conftest import missing, plain_settings
 from tests.integration.test_replay import replayed
-from tests.servers import RunningServer, free_port
+from tests.servers import RunningServer, free_port, somabrain
 
 FULL_AT_KIB = 1024
 BATCH = 20
+DISK_KIB = 4096
 
 
 def batch(number: int) -> dict[str, Any]:
@@ -68,6 +71,47 @@ def test_a_full_disk_refuses_writes_whole_and_recovers(tmp_path: Path) -> None:
     assert again == stored
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with `DISK_KIB` of room."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_KIB}k", "somabrain-test", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        missing("right to mount a file system: run as root to see a real disk fill")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_others_fill(tmp_path: Path, small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    with somabrain({"SOMABRAIN_DATA_DIR": str(small_disk / "data")}, tmp_path) as server:
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            body = {"option_id": "go", "name": "go", "target": {"features": {"at": "goal"}}}
+            assert client.post("/oak/option/create", json=body).status_code == 201
+            fill(filler)
+            refused = client.post("/oak/executions", json=batch(0), headers={"Idempotency-Key": "again"})
+            assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
+            assert client.get("/oak/option/go").json()["executions"] == 0
+            assert client.get("/oak/states").json()["states"] == []
+            filler.unlink()
+            for _ in range(2):
+                taken = client.post("/oak/executions", json=batch(0), headers={"Idempotency-Key": "again"})
+                assert taken.status_code == 200
+            assert client.get("/oak/option/go").json()["executions"] == BATCH
+        assert "full" in server.log
+        assert "Traceback" not in server.log
+
+
+def fill(path: Path) -> None:
+    """Lets the file grow until there is no room for more."""
+    with path.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        while True:
+            file.write(bytes(4096))
+
+
 def started(data: Path, folder: Path, *, user: list[str] | None = None) -> subprocess.CompletedProcess[str]:
     settings = {"PATH": os.environ["PATH"], "HOME": str(folder)}
     settings |= {"SOMABRAIN_DATA_DIR": str(data), "SOMABRAIN_PORT": str(free_port()), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -106,7 +150,7 @@ def test_a_database_that_cannot_be_written_stops_the_start(tmp_path: Path) -> No
     powerless = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"] if os.geteuid() == 0 else []
     try:
         if powerless and subprocess.run([*powerless, "true"], check=False, capture_output=True).returncode != 0:
-            pytest.skip("setpriv can't drop the power to write anything")
+            missing("setpriv that can drop root's power to write anything")
         told_in_one_line(started(data, tmp_path, user=powerless), "can't be opened")
     finally:
         data.chmod(0o755)
