@@ -57,8 +57,7 @@ def measure() -> list[Figure]:
 @contextmanager
 def server(folder: Path) -> Iterator[tuple[httpx.Client, float]]:
     """A client of a server of its own, and the milliseconds from its start to its first answer."""
-    ready, port = folder / "port", _free_port()
-    ready.unlink(missing_ok=True)
+    port = _free_port()
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     settings = {
         "SOMABRAIN_PORT": str(port),
