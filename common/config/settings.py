@@ -72,6 +72,40 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite under SOMABRAIN_DATA_DIR.")
     database_pool_size: int = Field(16, ge=1, le=1000, description="Connections kept to the database.")
     database_timeout_s: float = Field(10.0, gt=0, le=600, description="Wait for a lock or a connection.")
+    milvus_uri: str = Field(
+        "", description="Address or file of Milvus; empty: Milvus Lite under SOMABRAIN_DATA_DIR; off: none."
+    )
+    milvus_token: str = Field("", description="Token, or user:password, of a Milvus server.")
+    milvus_collection_prefix: str = Field(
+        "somabrain",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$",
+        description="Collections are <prefix>_options and <prefix>_memories; one for each database.",
+    )
+    milvus_index_type: Literal["BIN_IVF_FLAT", "BIN_FLAT", "HNSW", "IVF_FLAT", "FLAT", "AUTOINDEX"] = Field(
+        "FLAT", description="Index of the vectors; BIN_ kinds are signed random projections, ranked again exactly."
+    )
+    milvus_binary_bits: int = Field(
+        1024, ge=64, le=32_768, multiple_of=8, description="Bits of a binary vector of the BIN_ kinds."
+    )
+    milvus_nlist: int = Field(128, ge=1, le=65_536, description="Clusters of the IVF kinds.")
+    milvus_nprobe: int = Field(32, ge=1, le=65_536, description="Clusters searched of the IVF kinds.")
+    milvus_m: int = Field(16, ge=2, le=2048, description="Edges of a vertex of HNSW.")
+    milvus_ef_construction: int = Field(200, ge=1, le=10_000, description="Breadth of HNSW's construction.")
+    milvus_ef: int = Field(256, ge=1, le=32_768, description="Breadth of HNSW's search.")
+    milvus_candidates: int = Field(
+        200, ge=1, le=16_384, description="Candidates of the BIN_ kinds that are ranked again exactly, at the least."
+    )
+    milvus_timeout_s: float = Field(5.0, gt=0, le=600, description="Deadline of a request to Milvus, retries included.")
+    milvus_connect_timeout_s: float = Field(
+        30.0, gt=0, le=600, description="Deadline of connecting to Milvus and of making a collection."
+    )
+    milvus_staleness_s: float = Field(
+        10.0,
+        ge=0,
+        le=600,
+        description="Age from which a search of Milvus surely sees a write; younger are read in SQL.",
+    )
+    milvus_linger_s: float = Field(0.1, ge=0, le=60, description="Time for changes to gather before they go to Milvus.")
     idempotency_ttl_s: int = Field(86_400, ge=1, description="How long an Idempotency-Key is remembered, seconds.")
 
     events_file: Path | None = Field(

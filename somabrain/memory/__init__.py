@@ -1,0 +1,1 @@
+"""Remembering, pure: what a memory is, and which memories answer a query."""

@@ -1,0 +1,54 @@
+"""What the use cases ask of the outside: one protocol for each outside system.
+
+A port says what is true of every adapter; the contract suites under `tests/contract/` hold each adapter to it.
+"""
+
+from somabrain.ports.access import Authenticator, Decision, Policy, Principal, Question
+from somabrain.ports.store import (
+    Event,
+    EventSink,
+    JournalEntry,
+    NamespaceRecord,
+    ReadTransaction,
+    Reply,
+    ReplyScope,
+    Store,
+    StoredPrototype,
+    WriteTransaction,
+)
+from somabrain.ports.vectors import (
+    Embedder,
+    Mark,
+    Near,
+    Projected,
+    Shelf,
+    VectorEngine,
+    VectorEngineMismatchError,
+    VectorEngineUnavailableError,
+)
+
+__all__ = [
+    "Authenticator",
+    "Decision",
+    "Embedder",
+    "Event",
+    "EventSink",
+    "JournalEntry",
+    "Mark",
+    "NamespaceRecord",
+    "Near",
+    "Policy",
+    "Principal",
+    "Projected",
+    "Question",
+    "ReadTransaction",
+    "Reply",
+    "ReplyScope",
+    "Shelf",
+    "Store",
+    "StoredPrototype",
+    "VectorEngine",
+    "VectorEngineMismatchError",
+    "VectorEngineUnavailableError",
+    "WriteTransaction",
+]
