@@ -134,6 +134,100 @@ def plan(
     show_plan(_server(url, key, namespace), body, as_json=as_json)
 
 
+@app.command()
+def remember(
+    content: Annotated[str, typer.Argument(help="What to remember.")],
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    namespace: NamespaceOption = "default",
+    metadata: Annotated[str | None, typer.Option(help="name=value[,name=value] or a JSON object.")] = None,
+    importance: Annotated[float | None, typer.Option(min=0, max=1, help="0 to 1; .5 is the middle.")] = None,
+    ttl: Annotated[int | None, typer.Option(min=1, help="Seconds until it is forgotten; without: never.")] = None,
+    memory_id: Annotated[str | None, typer.Option("--id", help="Replaces the memory of this id.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remember something."""
+    from somabrain.commands.memories import remember as run
+    from somabrain.commands.remote import pairs_argument
+
+    body = {
+        "content": content,
+        "metadata": None if metadata is None else pairs_argument(metadata),
+        "importance": importance,
+        "ttl_s": ttl,
+        "memory_id": memory_id,
+    }
+    given = {name: value for name, value in body.items() if value is not None}
+    run(_server(url, key, namespace), given, as_json=as_json)
+
+
+@app.command()
+def recall(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    namespace: NamespaceOption = "default",
+    top_k: Annotated[int, typer.Option("--top", "-k", min=1, max=100, help="Most memories.")] = 10,
+    where: Annotated[str | None, typer.Option(help="What their metadata hold: name=value[,name=value].")] = None,
+    min_score: Annotated[float | None, typer.Option(help="The least score.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recall memories by what they say, best first."""
+    from somabrain.commands.memories import recall as run
+    from somabrain.commands.remote import pairs_argument
+
+    body = {
+        "query": {"text": query},
+        "top_k": top_k,
+        "filter": None if where is None else pairs_argument(where),
+        "min_score": min_score,
+    }
+    given = {name: value for name, value in body.items() if value is not None}
+    run(_server(url, key, namespace), given, as_json=as_json)
+
+
+@app.command()
+def forget(memory_id: str, url: Url = DEFAULT_URL, key: Key = None, namespace: NamespaceOption = "default") -> None:
+    """Delete a memory."""
+    from somabrain.commands.memories import forget as run
+
+    run(_server(url, key, namespace), memory_id)
+
+
+@app.command("import-memories")
+def import_memories(
+    file: Annotated[Path, typer.Argument(help='JSON Lines: {"content": "…", "metadata": {…}, …} on each.')],
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    namespace: NamespaceOption = "default",
+    as_json: AsJson = False,
+) -> None:
+    """Remember every line of a JSON Lines file; doing it again stores nothing twice."""
+    from somabrain.commands.memories import import_memories as run
+
+    run(_server(url, key, namespace), file, as_json=as_json)
+
+
+@app.command()
+def reconcile(
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Empty Milvus and fill it anew.")] = False,
+    from_milvus: Annotated[
+        bool, typer.Option("--from-milvus", help="Fill an empty database from the documents in Milvus.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare Milvus with the database, tenant by tenant, and repair what differs. No server need run."""
+    settings = _settings()
+    if rebuild and from_milvus:
+        raise typer.BadParameter("--rebuild and --from-milvus exclude each other")
+    from somabrain.commands import reconciling
+
+    if from_milvus:
+        reconciling.restore(settings, as_json=as_json)
+    else:
+        reconciling.reconcile(settings, rebuild=rebuild, as_json=as_json)
+
+
 @app.command("export")
 def export_model(file: Path, url: Url = DEFAULT_URL, key: Key = None, namespace: NamespaceOption = "default") -> None:
     """Export a namespace's whole model as JSON."""

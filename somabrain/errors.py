@@ -72,10 +72,11 @@ class FactsCancelError(InvalidRequestError):
     code = "facts_cancel"
 
 
-class EmbedderUnavailableError(InvalidRequestError):
-    """No text embedder is configured.
+class EmbedderUnavailableError(SomabrainError):
+    """The text embedder did not answer.
 
-    Give the state as `features` or as a `vector`.
+    Nothing was done. Try again, or give the state as `features` or as a `vector`; if it persists the operator has to
+    look at EMBEDDER_URL.
     """
 
     code = "embedder_unavailable"
@@ -124,6 +125,24 @@ class OptionRetiredError(SomabrainError):
     """
 
     code = "option_retired"
+
+
+class MemoryNotFoundError(SomabrainError):
+    """There is no memory with this id in the namespace.
+
+    It may have been forgotten or have expired. POST /memory/recall finds memories by what they say.
+    """
+
+    code = "memory_not_found"
+
+
+class RecallUnavailableError(SomabrainError):
+    """The vector engine does not answer, and there are too many memories to read one by one in time.
+
+    Nothing is lost. Try again; narrow it with `filter` or `namespace`; the operator has to look at Milvus.
+    """
+
+    code = "recall_unavailable"
 
 
 class VersionConflictError(SomabrainError):

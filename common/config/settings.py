@@ -72,6 +72,53 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite under SOMABRAIN_DATA_DIR.")
     database_pool_size: int = Field(16, ge=1, le=1000, description="Connections kept to the database.")
     database_timeout_s: float = Field(10.0, gt=0, le=600, description="Wait for a lock or a connection.")
+    embedder: Literal["hashed", "wordllama", "http"] = Field(
+        "hashed", description="What makes vectors of texts; fixed once data exist."
+    )
+    embedder_url: str = Field("", description="Base of an OpenAI-compatible API for EMBEDDER=http, as http://host/v1.")
+    embedder_model: str = Field("", description="The model to ask for there; fixed once data exist.")
+    embedder_key: str = Field("", description="Bearer token for it.")
+    embedder_dimensions: bool = Field(
+        default=False, description="Ask the model for MEMORY_DIM dimensions, which not every one can give."
+    )
+    embedder_timeout_s: float = Field(10.0, gt=0, le=600, description="Deadline of a request's texts there, seconds.")
+    embedder_attempts: int = Field(3, ge=1, le=20, description="Attempts at each batch of texts.")
+    embedder_pause_s: float = Field(
+        0.2, ge=0, le=60, description="Pause before the second attempt, doubled before each further one."
+    )
+    embedder_batch: int = Field(64, ge=1, le=2048, description="Texts of one request to it.")
+
+    recall_exact_max: int = Field(
+        100_000, ge=0, le=10_000_000, description="Memories of a tenant up to which recall is exact without Milvus."
+    )
+    recall_lexical_weight: float = Field(
+        0.5, ge=0, le=1, description="Share of words in the relevance of a text query; the rest is the vector's."
+    )
+    recall_importance_weight: float = Field(
+        0.05, ge=0, le=1, description="What a memory's importance adds to its score or takes off, at the most."
+    )
+    recall_recency_weight: float = Field(
+        0.02, ge=0, le=1, description="What a memory's age takes off its score, at the most."
+    )
+    recall_half_life_s: float = Field(
+        2_592_000.0, gt=0, le=1e10, description="Age at which a memory has lost half of that, seconds."
+    )
+    recall_candidates: int = Field(
+        200, ge=1, le=16_384, description="Memories that Milvus proposes above RECALL_EXACT_MAX, at the least."
+    )
+    recall_scan_deadline_s: float = Field(
+        10.0, gt=0, le=600, description="Longest reading of all memories in SQL where Milvus does not answer."
+    )
+    recall_cache_namespaces: int = Field(
+        64, ge=1, le=100_000, description="Namespaces whose memories are kept ready for recall."
+    )
+    memory_expiry_interval_s: float = Field(
+        60.0, gt=0, le=86_400, description="Least pause between deletions of memories that have expired."
+    )
+    page_rows: int = Field(
+        500, ge=1, le=100_000, description="Memories or options that background work and scans read at once."
+    )
+
     milvus_uri: str = Field(
         "", description="Address or file of Milvus; empty: Milvus Lite under SOMABRAIN_DATA_DIR; off: none."
     )
@@ -104,6 +151,13 @@ class Settings(BaseSettings):
         ge=0,
         le=600,
         description="Age from which a search of Milvus surely sees a write; younger are read in SQL.",
+    )
+    milvus_batch: int = Field(2000, ge=1, le=100_000, description="Changes that go to Milvus at once.")
+    milvus_rest: float = Field(
+        3.0, ge=0, le=100, description="Rest after writing to Milvus, as a multiple of the time that the writing took."
+    )
+    milvus_check_interval_s: float = Field(
+        3600.0, gt=0, le=604_800, description="Least pause between comparisons of Milvus with the database."
     )
     milvus_linger_s: float = Field(0.1, ge=0, le=60, description="Time for changes to gather before they go to Milvus.")
     idempotency_ttl_s: int = Field(86_400, ge=1, description="How long an Idempotency-Key is remembered, seconds.")
@@ -172,6 +226,9 @@ class Settings(BaseSettings):
             raise ValueError(message)
         if self.auth_mode == "keys" and self.somabrain_keys_file is None:
             message = "AUTH_MODE=keys needs SOMABRAIN_KEYS_FILE (make one with `somabrain keys create`)"
+            raise ValueError(message)
+        if self.embedder == "http" and not (self.embedder_url and self.embedder_model):
+            message = "EMBEDDER=http needs EMBEDDER_URL and EMBEDDER_MODEL"
             raise ValueError(message)
         if self.auth_mode == "oidc" and not (self.oidc_issuer and self.oidc_audience):
             message = "AUTH_MODE=oidc needs OIDC_ISSUER and OIDC_AUDIENCE"

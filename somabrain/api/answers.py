@@ -38,9 +38,10 @@ class Problem(Answer):
 
 
 class StateAnswer(Answer):
-    """A state as stored: facts, or the unit vector as base64 little-endian float32."""
+    """A state as stored: facts, the text it was given as, or the unit vector as base64 little-endian float32."""
 
     features: Facts | None = None
+    text: str | None = None
     vector_b64: str | None = None
 
 
@@ -127,10 +128,11 @@ class ExecutionAnswers(Answer):
 
 
 class PrototypeAnswer(Answer):
-    """An abstract state; `facts` where it is made of facts."""
+    """An abstract state; `facts` where it is made of facts, `text` where its first member was a text."""
 
     prototype: int
     facts: Facts | None = None
+    text: str | None = None
 
 
 class OutcomeAnswer(Answer):
@@ -138,6 +140,7 @@ class OutcomeAnswer(Answer):
 
     outcome: int | Literal["FAIL"]
     facts: Facts | None = None
+    text: str | None = None
     probability: float
     discounted_reach: float
 
@@ -216,6 +219,7 @@ class NearAnswer(Answer):
 
     prototype: int
     facts: Facts | None = None
+    text: str | None = None
     differs: list[str]
 
 
@@ -258,6 +262,7 @@ class StateSummary(Answer):
     prototype: int
     kind: Literal["facts", "vector"]
     facts: Facts | None = None
+    text: str | None = None
     visits: int
 
 
@@ -330,6 +335,44 @@ class EventList(Answer):
     events: list[EventAnswer]
     next: int
     more: bool
+
+
+class MemoryAnswer(Answer):
+    """A remembered item."""
+
+    memory_id: str
+    content: str
+    namespace: str
+    metadata: dict[str, Any]
+    importance: float
+    created_at: Time
+    expires_at: Time | None
+
+
+class MemoryAnswers(Answer):
+    """The single answers, in the order of the batch."""
+
+    results: list[MemoryAnswer]
+
+
+class MemoryHit(Answer):
+    """A memory and how well it answers."""
+
+    memory_id: str
+    score: float
+    content: str
+    namespace: str
+    metadata: dict[str, Any]
+    importance: float
+    created_at: Time
+
+
+class RecallAnswer(Answer):
+    """The best first; `degraded` where the vector engine should have answered and did not, and SQL was read instead."""
+
+    hits: list[MemoryHit]
+    degraded: bool
+    took_ms: float
 
 
 class ComponentAnswer(Answer):

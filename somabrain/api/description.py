@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from somabrain.api.answers import Problem
+from somabrain.api.memory_schemas import BatchMemory, RememberBody
 from somabrain.api.packed import packed_pattern
 from somabrain.oak.learning import ENCODER_ID
 from somabrain.oak.model_document import ModelDocument
@@ -68,8 +69,15 @@ def _sent(schema: dict[str, Any]) -> dict[str, Any]:
 def _state_dimension(schemas: Mapping[str, Any], dimension: int) -> None:
     for shape in schemas["StateBody"]["oneOf"]:
         if "vector" in shape["properties"]:
-            shape["properties"]["vector"].update(minItems=dimension, maxItems=dimension)
+            shape["properties"]["vector"] = {
+                **shape["properties"]["vector"],
+                "minItems": dimension,
+                "maxItems": dimension,
+            }
         if "vector_b64" in shape["properties"]:
             shape["properties"]["vector_b64"]["pattern"] = packed_pattern(dimension)
+    for name in (RememberBody.__name__, BatchMemory.__name__):
+        kinds = schemas[name]["properties"]["vector"]["anyOf"]
+        kinds[0] = {**kinds[0], "minItems": dimension, "maxItems": dimension}
     schemas[ModelDocument.__name__]["properties"]["memory_dim"]["const"] = dimension
     schemas[ModelDocument.__name__]["properties"]["encoder"]["const"] = ENCODER_ID

@@ -21,11 +21,11 @@ STATUS: Mapping[type[e.SomabrainError], int] = {
     e.InvalidRequestError: 422,
     e.NumberOutOfRangeError: 422,
     e.FactsCancelError: 422,
-    e.EmbedderUnavailableError: 422,
     e.ModeUnavailableError: 422,
     e.OptionExistsError: 409,
     e.OptionLimitError: 409,
     e.OptionNotFoundError: 404,
+    e.MemoryNotFoundError: 404,
     e.OptionRetiredError: 409,
     e.VersionConflictError: 412,
     e.StateLimitError: 409,
@@ -44,6 +44,8 @@ STATUS: Mapping[type[e.SomabrainError], int] = {
     e.BadHostError: 403,
     e.BadOriginError: 403,
     e.RateLimitedError: 429,
+    e.EmbedderUnavailableError: 503,
+    e.RecallUnavailableError: 503,
     e.PolicyUnavailableError: 503,
     e.IdentityUnavailableError: 503,
     e.StoreUnavailableError: 503,
@@ -79,6 +81,15 @@ TITLES = {
 """The statuses' names (RFC 9110 §15, RFC 6585 §4)."""
 
 _RETRY_UNAVAILABLE_S = 1
+
+_UNAVAILABLE = (
+    e.EmbedderUnavailableError,
+    e.IdentityUnavailableError,
+    e.PolicyUnavailableError,
+    e.RecallUnavailableError,
+    e.StoreUnavailableError,
+)
+"""What the operator has to look at."""
 
 log = structlog.get_logger()
 
@@ -139,7 +150,7 @@ def install(app: FastAPI) -> None:
 
 async def _on_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, e.SomabrainError)
-    if isinstance(error, e.StoreUnavailableError | e.PolicyUnavailableError | e.IdentityUnavailableError):
+    if isinstance(error, _UNAVAILABLE):
         log.warning("unavailable", code=error.code, cause=repr(error.__cause__), trace_id=trace_id_of(request))
     return problem(error, trace_id_of(request))
 

@@ -71,6 +71,11 @@ ACTIONS: Mapping[str, Action] = {
     "model_export": Action("model"),
     "model_import": Action("model", BodyKind.MODEL),
     "event_list": Action("event"),
+    "memory_remember": Action("memory", BodyKind.SINGLE),
+    "memory_remember_batch": Action("memory", BodyKind.BATCH),
+    "memory_recall": Action("memory", BodyKind.SINGLE),
+    "memory_get": Action("memory"),
+    "memory_forget": Action("memory"),
 }
 """Every operation that asks the policy, by its id; `option.rego` says which roles may (DESIGN §8)."""
 
@@ -174,9 +179,18 @@ async def _authenticated(services: Services, request: Request) -> Principal:
 def _namespace(request: Request, parsed: Any) -> str:
     """The namespace that the request concerns; one that is malformed is refused by the route, after the policy."""
     named = parsed.get("namespace") if isinstance(parsed, dict) else None
+    if named is None and isinstance(parsed, dict):
+        named = _namespace_of_items(parsed)
     if named is None:
         named = request.path_params.get("namespace") or request.query_params.get("namespace")
     return named if isinstance(named, str) and is_name(named) else DEFAULT_NAMESPACE
+
+
+def _namespace_of_items(parsed: dict[str, Any]) -> Any:
+    """What the first memory of a batch names: the route refuses a batch whose memories name different ones."""
+    items = parsed.get("memories")
+    first = items[0] if isinstance(items, list) and items else None
+    return first.get("namespace") if isinstance(first, dict) else None
 
 
 async def _allowed(services: Services, request: Request, principal: Principal, *, action: str, namespace: str) -> None:

@@ -23,8 +23,9 @@ from somabrain.api.pages import (
     state_cursor,
 )
 from somabrain.api.routing import ETAG, LOCATION, NAMED, WITH_BODY, OptionPath, guarded_router, refusals
-from somabrain.api.schemas import ExecutionBatch, ExecutionBody, OptionCreate, OptionReplace, SearchBody, state_at
+from somabrain.api.schemas import ExecutionBatch, ExecutionBody, OptionCreate, OptionReplace, SearchBody
 from somabrain.api.services import Services, services_of
+from somabrain.api.states import state_at
 from somabrain.api.writes import IdempotencyKey, json_response, rounded, write
 from somabrain.errors import InvalidRequestError, SomabrainError
 from somabrain.oak.changes import Stamp
@@ -204,7 +205,7 @@ def option_model_get(
 def option_search(request: Request, body: SearchBody) -> Response:
     """The active options whose targets a state meets best."""
     services = services_of(request)
-    query = state_at(body.query, services.limits.dimension, "query")
+    query = state_at(body.query, services.encoding(body), "query")
     with services.store.read(caller_of(request).principal.tenant) as tx:
         hits = services.manager.search(
             tx, Namespace(body.namespace), query, top_k=body.top_k, min_similarity=body.min_similarity
@@ -232,7 +233,7 @@ def execution_record(
     request: Request, option_id: OptionPath, body: ExecutionBody, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Records one run and learns from it."""
-    run = body.execution(services_of(request).limits.dimension)
+    run = body.execution(services_of(request).encoding(body))
 
     def work(services: Services, tx: WriteTransaction, stamp: Stamp) -> Response:
         with services.metrics.learning_latency.time():
@@ -250,11 +251,11 @@ def execution_record(
 )
 def execution_record_batch(request: Request, body: ExecutionBatch, idempotency_key: IdempotencyKey = None) -> Response:
     """Records up to 1,000 runs in one transaction: all are learned from, in their order, or none."""
-    dimension = services_of(request).limits.dimension
+    encoding = services_of(request).encoding(body)
     runs = []
     for place, item in enumerate(body.executions):
         try:
-            runs.append((item.option_id, item.execution(dimension)))
+            runs.append((item.option_id, item.execution(encoding)))
         except SomabrainError as error:
             raise error.within("executions", place) from None
 
@@ -268,7 +269,7 @@ def execution_record_batch(request: Request, body: ExecutionBatch, idempotency_k
 
 def _spec(services: Services, body: OptionCreate) -> OptionSpec:
     settings = services.settings
-    return body.spec(services.limits.dimension, kappa=settings.kappa, gamma=settings.gamma, alpha=settings.alpha)
+    return body.spec(services.encoding(body), kappa=settings.kappa, gamma=settings.gamma, alpha=settings.alpha)
 
 
 def _option_response(services: Services, option: Option, *, status: int = 200, location: str | None = None) -> Response:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from somabrain.api.writes import rounded
+from somabrain.memory.model import Memory
 from somabrain.oak.changes import Recorded
 from somabrain.oak.documents import option_document, timestamp
 from somabrain.oak.learning import effective_runs, row_utility
@@ -19,6 +20,8 @@ _OPTION_FLOATS = ("tau_s", "utility", "success_rate", "mean_duration")
 def option(value: Option, tau_s: float) -> dict[str, Any]:
     """An option."""
     document = option_document(value, tau_s)
+    if "text" in document["target"]:
+        document["target"] = {"text": document["target"]["text"]}
     for name in _OPTION_FLOATS:
         if document[name] is not None:
             document[name] = rounded(document[name])
@@ -180,9 +183,35 @@ def event(entry: JournalEntry) -> dict[str, Any]:
     }
 
 
+def memory(value: Memory, namespace: str) -> dict[str, Any]:
+    """A memory."""
+    return {
+        **_memory(value, namespace),
+        "expires_at": None if value.expires_at_ms is None else timestamp(value.expires_at_ms),
+    }
+
+
+def hit(value: Memory, score: float, namespace: str) -> dict[str, Any]:
+    """A memory that was recalled."""
+    return {**_memory(value, namespace), "score": rounded(score)}
+
+
+def _memory(value: Memory, namespace: str) -> dict[str, Any]:
+    return {
+        "memory_id": value.memory_id,
+        "content": value.content,
+        "namespace": namespace,
+        "metadata": dict(value.metadata),
+        "importance": rounded(value.importance),
+        "created_at": timestamp(value.created_at_ms),
+    }
+
+
 def _outcome(y: int | None) -> int | str | None:
     return "FAIL" if y == FAIL else y
 
 
 def _facts(state: State) -> dict[str, Any]:
-    return {"facts": dict(state.values)} if isinstance(state, Facts) else {}
+    if isinstance(state, Facts):
+        return {"facts": dict(state.values)}
+    return {} if state.text is None else {"text": state.text}

@@ -8,11 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import rfc8785
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     GetJsonSchemaHandler,
-    StrictBool,
     StrictFloat,
     StrictInt,
     StrictStr,
@@ -21,12 +18,10 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from somabrain.errors import EmbedderUnavailableError, SomabrainError
-from somabrain.oak.documents import moment, vector_of_base64
-from somabrain.oak.learning import facts, unit_vector
-from somabrain.oak.learning.states import COMPONENT_MAX, SAFE_INTEGER
-from somabrain.oak.model import Ending, Execution, OptionSpec, State, Termination
-from somabrain.oak.model_document import FACTS_MAX, KAPPA_MAX, OPTION_ID_PATTERN, WHOLE, SafeJson, Steps
+from somabrain.api.states import Body, Encoding, StateBody, state_at
+from somabrain.oak.documents import moment
+from somabrain.oak.model import Ending, Execution, OptionSpec, Termination
+from somabrain.oak.model_document import KAPPA_MAX, OPTION_ID_PATTERN, WHOLE, SafeJson, Steps
 from somabrain.oak.option_manager import RESERVED_PREFIXES
 from somabrain.oak.planning import MODES
 from somabrain.tenancy import DEFAULT_NAMESPACE, NAME_PATTERN
@@ -41,7 +36,6 @@ METADATA_BYTES_MAX = 8192
 """Largest metadata, as JSON (DESIGN §7)."""
 NAME_MAX = 256
 DESCRIPTION_MAX = 8192
-FACT_NAME_MAX = 256
 PLAN_OPTIONS_MAX = 100
 ALTERNATIVES_MAX = 10
 TOP_K_MAX = 100
@@ -79,85 +73,7 @@ OptionId = Annotated[StrictStr, Field(pattern=OPTION_ID_PATTERN)]
 _OWN_ID_PATTERN = OPTION_ID_PATTERN.replace("^", f"^(?!{'|'.join(RESERVED_PREFIXES)})", 1)
 OwnOptionId = Annotated[OptionId, WithJsonSchema({"type": "string", "pattern": _OWN_ID_PATTERN})]
 """An id that a caller may choose: none that the service gives itself."""
-FactName = Annotated[StrictStr, Field(max_length=FACT_NAME_MAX)]
 Unit = Annotated[float, Field(ge=0, le=1)]
-
-
-class Body(BaseModel):
-    """A request body: unknown fields are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class StateBody(Body):
-    """A state: exactly one of facts, a vector of MEMORY_DIM numbers, or the same as base64 little-endian float32."""
-
-    features: dict[FactName, StrictStr | StrictBool | StrictInt | StrictFloat] | None = Field(
-        None, min_length=1, max_length=FACTS_MAX
-    )
-    vector: list[StrictFloat | StrictInt] | None = None
-    vector_b64: StrictStr | None = None
-    text: StrictStr | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
-        if len(given) != 1 or len(self.model_fields_set) != 1:
-            raise PydanticCustomError("invalid_request", "a state has exactly one of features, vector, vector_b64")
-        return self
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        number = {"type": "number", "minimum": -SAFE_INTEGER, "maximum": SAFE_INTEGER}
-        fact = {"anyOf": [{"type": "string"}, {"type": "boolean"}, number]}
-        features = {
-            "type": "object",
-            "minProperties": 1,
-            "maxProperties": FACTS_MAX,
-            "propertyNames": {"maxLength": FACT_NAME_MAX},
-            "additionalProperties": fact,
-            "examples": [{"at": "kitchen", "holding": "cup"}],
-        }
-        component = {"type": "number", "minimum": -COMPONENT_MAX, "maximum": COMPONENT_MAX}
-        vector = {
-            "type": "array",
-            "items": component,
-            "contains": {"anyOf": [{"exclusiveMinimum": 0}, {"exclusiveMaximum": 0}]},
-            "description": "MEMORY_DIM numbers, not all zero; normalised on entry.",
-        }
-        packed = {
-            "type": "string",
-            "contentEncoding": "base64",
-            "description": "MEMORY_DIM little-endian float32, not all zero. The pattern lets through components below "
-            "2^49; the service takes them up to 1e15.",
-        }
-        shapes = {"features": features, "vector": vector, "vector_b64": packed}
-        return {
-            "title": "State",
-            "description": cls.__doc__,
-            "oneOf": [
-                {"type": "object", "properties": {name: shape}, "required": [name], "additionalProperties": False}
-                for name, shape in shapes.items()
-            ],
-        }
-
-    def state(self, dimension: int) -> State:
-        """The state. Raises `EmbedderUnavailableError` for text, else as `facts` and `unit_vector`."""
-        if self.features is not None:
-            return facts(self.features)
-        if self.vector is not None:
-            return unit_vector(self.vector, dimension)
-        if self.vector_b64 is not None:
-            return vector_of_base64(self.vector_b64, dimension)
-        raise EmbedderUnavailableError(loc=("text",))
-
-
-def state_at(body: StateBody, dimension: int, *loc: str | int) -> State:
-    """The state, its errors located at `loc`."""
-    try:
-        return body.state(dimension)
-    except SomabrainError as error:
-        raise error.within(*loc) from None
 
 
 class Namespaced(Body):
@@ -187,12 +103,12 @@ class OptionCreate(Namespaced):
     alpha: Annotated[float, Field(gt=0, le=1)] | None = None
     metadata: Metadata = Field(default_factory=dict)
 
-    def spec(self, dimension: int, *, kappa: float, gamma: float, alpha: float) -> OptionSpec:
+    def spec(self, encoding: Encoding, *, kappa: float, gamma: float, alpha: float) -> OptionSpec:
         """The option's spec, with these values where the body has none."""
         return OptionSpec(
             name=self.name,
             description=self.description,
-            target=state_at(self.target, dimension, "target"),
+            target=state_at(self.target, encoding, "target"),
             policy=self.policy,
             termination=Termination(similarity=self.termination.similarity, max_steps=self.termination.max_steps),
             kappa=kappa if self.kappa is None else float(self.kappa),
@@ -238,11 +154,11 @@ class RunBody(Body):
             whole.pop(name)
         return dict(reference)
 
-    def execution(self, dimension: int) -> Execution:
+    def execution(self, encoding: Encoding) -> Execution:
         """The run. Raises as `StateBody.state`."""
         return Execution(
-            start=state_at(self.start, dimension, "start"),
-            final=state_at(self.final, dimension, "final"),
+            start=state_at(self.start, encoding, "start"),
+            final=state_at(self.final, encoding, "final"),
             rewards=None if self.rewards is None else tuple(self.rewards),
             reward=0.0 if self.reward is None else self.reward,
             duration=len(self.rewards) if self.rewards is not None else (self.duration or 1),

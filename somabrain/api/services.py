@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import Request
+from pydantic import BaseModel
 
+from somabrain.api.states import Encoding, encoding_of
+from somabrain.memory_client import Recaller
 from somabrain.oak.changes import Stamp
 from somabrain.oak.option_manager import Limits, OptionManager
 from somabrain.oak.planning import Planning
 from somabrain.observability.metrics import Metrics
-from somabrain.ports import Authenticator, Policy, Principal, Store
+from somabrain.ports import Authenticator, Embedder, Policy, Principal, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,8 @@ class Services:
     store: Store
     manager: OptionManager
     planning: Planning
+    recaller: Recaller
+    embedder: Embedder
     authenticator: Authenticator
     authenticator_may_block: bool
     policy: Policy
@@ -59,6 +64,10 @@ class Services:
     components: Callable[[], list[Component]]
     committed: Callable[[], None]
     """Called after each commit: there is something for the relay."""
+
+    def encoding(self, body: BaseModel, *texts: str) -> Encoding:
+        """How the states in `body` and these texts become vectors. Raises `EmbedderUnavailableError`."""
+        return encoding_of(self.embedder, self.limits.dimension, body, *texts)
 
     def stamp(self, principal: Principal) -> Stamp:
         """Now, by this principal."""

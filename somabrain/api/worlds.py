@@ -22,8 +22,9 @@ from somabrain.api.pages import (
     state_cursor,
 )
 from somabrain.api.routing import NAMED, WITH_BODY, NamespacePath, guarded_router, refusals
-from somabrain.api.schemas import PlanBody, state_at
+from somabrain.api.schemas import PlanBody
 from somabrain.api.services import Services, services_of
+from somabrain.api.states import state_at
 from somabrain.api.writes import IdempotencyKey, json_response, rounded, write
 from somabrain.errors import NotFoundError
 from somabrain.oak.changes import Stamp
@@ -48,9 +49,9 @@ events_router = guarded_router("events")
 def plan(request: Request, body: PlanBody) -> Response:
     """The options that lead from a state to a target, with their odds. Finding none is an answer, with a reason."""
     services = services_of(request)
-    dimension = services.limits.dimension
-    start = state_at(body.start_state, dimension, "start_state")
-    target = state_at(body.target_feature, dimension, "target_feature")
+    encoding = services.encoding(body)
+    start = state_at(body.start_state, encoding, "start_state")
+    target = state_at(body.target_feature, encoding, "target_feature")
     began = services.monotonic_s()
     with services.store.read(caller_of(request).principal.tenant) as tx:
         answer = services.planning.plan(

@@ -28,6 +28,9 @@ from somabrain.oak.transfer import export_model
 from somabrain.ports import Store
 from somabrain.tenancy import Namespace, TenantId
 
+SECRETS = frozenset({"milvus_token", "embedder_key"})
+"""Settings whose values are not shown."""
+
 REPLAY_BATCH = 1000
 """Journal entries of one scratch transaction: bounds memory, changes no result."""
 
@@ -60,6 +63,8 @@ def _shown(name: str, value: Any) -> str:
             return make_url(value).render_as_string(hide_password=True)
         except ArgumentError:
             return "(not a URL)"
+    if name in SECRETS and value:
+        return "(hidden)"
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -37,8 +37,12 @@ class Server:
         params: Mapping[str, Any] | None = None,
         json: Any = None,
         content: bytes | None = None,
+        told: str = "",
     ) -> httpx.Response:
-        """The answer. A refusal, or a server that can't be reached, ends the program with one line."""
+        """The answer. A refusal, or a server that can't be reached, ends the program with one line.
+
+        `told`: what that line begins with.
+        """
         headers = {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
         if method != "GET":
             headers["Idempotency-Key"] = str(uuid.uuid4())
@@ -54,7 +58,8 @@ class Server:
             fail(f"no answer from {self.url}: {error} (is `somabrain serve` running? see --url)")
         if response.is_error:
             problem = _problem(response)
-            fail(f"{response.status_code} {problem.get('code', '')}: {problem.get('detail', response.text)}")
+            where = f"{told}: " if told else ""
+            fail(f"{where}{response.status_code} {problem.get('code', '')}: {problem.get('detail', response.text)}")
         return response
 
 
@@ -67,21 +72,26 @@ def _problem(response: httpx.Response) -> dict[str, Any]:
 
 
 def state_argument(text: str) -> dict[str, Any]:
-    """A state from the command line: JSON facts, or `name=value` pairs parted by commas."""
+    """A state from the command line: JSON facts, a JSON state, or `name=value` pairs parted by commas."""
+    document = pairs_argument(text)
+    known = {"features", "vector", "vector_b64", "text"}
+    return document if len(document) == 1 and known & set(document) else {"features": document}
+
+
+def pairs_argument(text: str) -> dict[str, Any]:
+    """A JSON object, or `name=value` pairs parted by commas."""
     if text.lstrip().startswith("{"):
         try:
-            document = orjson.loads(text)
+            return dict(orjson.loads(text))
         except orjson.JSONDecodeError as error:
             raise typer.BadParameter(f"not JSON: {error}") from None
-        known = {"features", "vector", "vector_b64", "text"}
-        return document if len(document) == 1 and known & set(document) else {"features": document}
     facts: dict[str, Any] = {}
     for pair in text.split(","):
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
             raise typer.BadParameter(f"want name=value[,name=value] or JSON, got {text!r}")
         facts[name.strip()] = _scalar(value.strip())
-    return {"features": facts}
+    return facts
 
 
 def _scalar(text: str) -> Any:

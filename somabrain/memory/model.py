@@ -24,3 +24,51 @@ class Memory:
     expires_at_ms: int | None
     vector: Vector
     sequence: int
+
+    def lives_at(self, now_ms: int) -> bool:
+        """Whether it has not expired."""
+        return self.expires_at_ms is None or self.expires_at_ms > now_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """What scoring by vector needs of a memory."""
+
+    memory_id: str
+    vector: Vector
+    importance: float
+    created_at_ms: int
+    expires_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What to recall.
+
+    `text` is set where words count as well as the vector. `entries` are the filter's, RFC 8785 of `[key, value]` each;
+    a memory has to hold all of them. Hits score at least `min_score`, `None`: any score.
+    """
+
+    vector: Vector
+    text: str | None
+    entries: frozenset[str]
+    top_k: int
+    min_score: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A memory that answers a query, and how well (ADR 0008)."""
+
+    memory_id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """What counts in a score beside the vector (Settings `recall_*`)."""
+
+    lexical: float
+    importance: float
+    recency: float
+    half_life_ms: float

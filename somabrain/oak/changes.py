@@ -22,6 +22,8 @@ class Change(StrEnum):
     EXECUTION_RECORDED = "ExecutionRecorded"
     MODEL_IMPORTED = "ModelImported"
     NAMESPACE_DELETED = "NamespaceDeleted"
+    MEMORY_STORED = "MemoryStored"
+    MEMORY_FORGOTTEN = "MemoryForgotten"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

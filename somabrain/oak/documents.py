@@ -14,7 +14,19 @@ import numpy as np
 
 from somabrain.errors import InvalidRequestError
 from somabrain.oak.learning import facts, unit_vector
-from somabrain.oak.model import Ending, Execution, Facts, Json, Option, OptionSpec, State, Termination, Vector
+from somabrain.oak.model import (
+    FAIL,
+    Ending,
+    Execution,
+    Facts,
+    Json,
+    ModelRow,
+    Option,
+    OptionSpec,
+    State,
+    Termination,
+    Vector,
+)
 
 _MS_PER_S = 1000
 _US_PER_MS = 1000
@@ -70,17 +82,18 @@ def _float32(text: str) -> np.typing.NDArray[np.float32]:
 
 
 def state_document(state: State) -> dict[str, Json]:
-    """`{"features": …}` or `{"vector_b64": …}`, exact."""
+    """`{"features": …}` or `{"vector_b64": …}`, exact, with the `text` that the vector was made from."""
     if isinstance(state, Facts):
         return {"features": dict(state.values)}
-    return {"vector_b64": vector_base64(state)}
+    packed: dict[str, Json] = {"vector_b64": vector_base64(state)}
+    return packed if state.text is None else {**packed, "text": state.text}
 
 
 def state_of_document(document: Mapping[str, Json]) -> State:
     """The state of a document that `state_document` made: a vector is taken bit for bit, not normalised again."""
     if "features" in document:
         return facts(document["features"])
-    return Vector(data=_float32(document["vector_b64"]).tobytes())
+    return Vector(data=_float32(document["vector_b64"]).tobytes(), text=document.get("text"))
 
 
 def spec_document(spec: OptionSpec) -> dict[str, Json]:
@@ -136,6 +149,39 @@ def option_document(option: Option, tau_s: float) -> dict[str, Any]:
         "version": option.version,
         "created_at": timestamp(option.created_at_ms),
         "updated_at": timestamp(option.updated_at_ms),
+    }
+
+
+def option_part(option: Option) -> dict[str, Any]:
+    """An option with its lifetime counts, exact, as exported."""
+    return {
+        "option_id": option.option_id,
+        **spec_document(option.spec),
+        "status": option.status.value,
+        "source": option.source.value,
+        "version": option.version,
+        "policy_version": option.policy_version,
+        "created_at": timestamp(option.created_at_ms),
+        "updated_at": timestamp(option.updated_at_ms),
+        "executions": option.lifetime.executions,
+        "successes": option.lifetime.successes,
+        "steps": option.lifetime.steps,
+        "censored": option.lifetime.censored,
+    }
+
+
+def row_part(row: ModelRow) -> dict[str, Any]:
+    """A model row, exact, as exported; outcomes are [prototype or "FAIL", P, P~]."""
+    moments = zip(row.outcomes, row.probability, row.reach, strict=True)
+    return {
+        "option_id": row.option_id,
+        "start": row.start,
+        "z": row.z,
+        "executions": row.executions,
+        "duration": row.duration,
+        "reward": row.reward,
+        "feature": row.feature,
+        "outcomes": [["FAIL" if y == FAIL else y, p, reach] for y, p, reach in moments],
     }
 
 

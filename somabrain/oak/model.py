@@ -49,9 +49,13 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vector:
-    """A state as a unit vector: `data` is MEMORY_DIM little-endian float32."""
+    """A state as a unit vector: `data` is MEMORY_DIM little-endian float32.
+
+    `text` is what the vector was made from, `None` where it was given as it is; it is shown, never compared.
+    """
 
     data: bytes
+    text: str | None = field(default=None, compare=False)
 
     @property
     def kind(self) -> Kind:

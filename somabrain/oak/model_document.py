@@ -33,6 +33,8 @@ FORMAT: Literal["somabrain-model-1"] = "somabrain-model-1"
 OPTION_ID_PATTERN = r"^[A-Za-z0-9._:-]{1,128}$"
 FACTS_MAX = 64
 """Most facts of a state (DESIGN §5.1)."""
+TEXT_MAX = 65_536
+"""Longest text of a state or a memory, characters (DESIGN §7)."""
 STEPS_MAX = 1_000_000
 """Longest run, steps (DESIGN §5.3)."""
 KAPPA_MAX = 1e6
@@ -118,11 +120,14 @@ class StatePart(_Part):
 
     features: dict[str, Scalar] | None = Field(None, min_length=1, max_length=FACTS_MAX)
     vector_b64: StrictStr | None = Field(None, description="MEMORY_DIM little-endian float32 of unit length")
+    text: Annotated[StrictStr, Field(min_length=1, max_length=TEXT_MAX)] | None = Field(
+        None, description="what the vector was made from"
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if (self.features is None) == (self.vector_b64 is None):
-            message = "a state has either features or vector_b64"
+        if (self.features is None) == (self.vector_b64 is None) or (self.features and self.text is not None):
+            message = "a state has either features, or vector_b64 and perhaps its text"
             raise ValueError(message)
         return self
 

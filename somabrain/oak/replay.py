@@ -52,6 +52,8 @@ class Replay:
                 import_model(tx, namespace, model, stamp, manager=self._manager, limits=self._limits, replacing=True)
             case Change.NAMESPACE_DELETED:
                 self._manager.delete_namespace(tx, namespace, stamp)
+            case Change.MEMORY_STORED | Change.MEMORY_FORGOTTEN:
+                """Memories are no part of the model."""
 
 
 def entries_of(

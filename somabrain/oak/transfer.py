@@ -23,7 +23,7 @@ from somabrain.errors import (
     StateLimitError,
 )
 from somabrain.oak.changes import Change, Stamp
-from somabrain.oak.documents import spec_document, spec_of_document, state_document, state_of_document, timestamp
+from somabrain.oak.documents import option_part, row_part, spec_of_document, state_document, state_of_document
 from somabrain.oak.documents import timestamp_ms as ms_of_timestamp
 from somabrain.oak.learning import ENCODER_ID, facts_vector
 from somabrain.oak.learning.states import SAFE_INTEGER
@@ -60,8 +60,8 @@ def export_model(tx: ReadTransaction, namespace: Namespace, dimension: int) -> b
             "memory_dim": dimension,
             "encoder": ENCODER_ID,
             "prototypes": [_prototype_part(stored) for stored in tx.prototypes(namespace)],
-            "options": [_option_part(option) for option in tx.options(namespace)],
-            "rows": [_row_part(row) for row in tx.rows(namespace)],
+            "options": [option_part(option) for option in tx.options(namespace)],
+            "rows": [row_part(row) for row in tx.rows(namespace)],
             "primitives": [],
             "consolidation": None,
         }
@@ -147,24 +147,7 @@ def _prototype(part: PrototypePart) -> StoredPrototype:
 
 
 def _state(part: StatePart) -> State:
-    return state_of_document(part.model_dump(include={"features", "vector_b64"}, exclude_none=True))
-
-
-def _option_part(option: Option) -> dict[str, Any]:
-    return {
-        "option_id": option.option_id,
-        **spec_document(option.spec),
-        "status": option.status.value,
-        "source": option.source.value,
-        "version": option.version,
-        "policy_version": option.policy_version,
-        "created_at": timestamp(option.created_at_ms),
-        "updated_at": timestamp(option.updated_at_ms),
-        "executions": option.lifetime.executions,
-        "successes": option.lifetime.successes,
-        "steps": option.lifetime.steps,
-        "censored": option.lifetime.censored,
-    }
+    return state_of_document(part.model_dump(include={"features", "vector_b64", "text"}, exclude_none=True))
 
 
 def _option(part: OptionPart, rows: Iterable[ModelRow]) -> Option:
@@ -187,20 +170,6 @@ def _option(part: OptionPart, rows: Iterable[ModelRow]) -> Option:
             reward=math.fsum(row.executions * row.reward for row in own),
         ),
     )
-
-
-def _row_part(row: ModelRow) -> dict[str, Any]:
-    moments = zip(row.outcomes, row.probability, row.reach, strict=True)
-    return {
-        "option_id": row.option_id,
-        "start": row.start,
-        "z": row.z,
-        "executions": row.executions,
-        "duration": row.duration,
-        "reward": row.reward,
-        "feature": row.feature,
-        "outcomes": [["FAIL" if y == FAIL else y, p, reach] for y, p, reach in moments],
-    }
 
 
 def _row(part: RowPart) -> ModelRow:

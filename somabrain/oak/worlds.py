@@ -6,43 +6,14 @@ A cache and nothing else: two processes on one database, or one that has just st
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
 
 from somabrain.oak.learning import StateIndex, row_table
 from somabrain.oak.learning.prototypes import Goals
 from somabrain.oak.model import Facts, Option, PlanParameters, State, Status
 from somabrain.oak.planner import Distances, Graph, compile_graph, toward
 from somabrain.ports import NamespaceRecord, ReadTransaction
-
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
-
-
-class Recent(Generic[K, V]):
-    """A bounded mapping that forgets what was used longest ago. Thread-safe; a value may be made twice."""
-
-    def __init__(self, most: int) -> None:
-        """`most` values are kept."""
-        self._most = most
-        self._values: OrderedDict[K, V] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: K, make: Callable[[], V]) -> V:
-        """The value of `key`, made if it is not here."""
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key]
-        value = make()
-        with self._lock:
-            value = self._values.setdefault(key, value)
-            self._values.move_to_end(key)
-            while len(self._values) > self._most:
-                self._values.popitem(last=False)
-        return value
+from somabrain.recent import Recent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,11 @@ class Metrics:
         self.plans = self._counter("oak_plans", "Plans asked for.", "result", "reason")
         self.planner_latency = self._latency("oak_planner_latency_seconds", "Time to plan.", "result")
         self.learning_latency = self._latency("oak_learning_latency_seconds", "Time to learn from a request's runs.")
+        self.remember_latency = self._latency("memory_remember_latency_seconds", "Time to store a request's memories.")
+        self.recall_latency = self._latency("memory_recall_latency_seconds", "Time to recall.")
+        self.milvus_latency = self._latency(
+            "milvus_request_latency_seconds", "Time that Milvus took.", "operation", "result"
+        )
         self.http = self._latency("http_request_duration_seconds", "Time to answer.", "route", "method", "status")
         self.policy_latency = self._latency("policy_decision_latency_seconds", "Time to decide.", "engine", "result")
         self.outbox_pending = Gauge(

@@ -9,8 +9,7 @@ import structlog
 
 from somabrain.errors import StoreUnavailableError
 from somabrain.observability.metrics import Metrics
-from somabrain.outbox.errors import SinkUnavailableError
-from somabrain.ports import EventSink
+from somabrain.ports import EventSink, SinkUnavailableError
 from somabrain.store import RelayPositions
 from somabrain.tenancy import TenantId
 
@@ -27,13 +26,16 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How many events are handed over at once, and how often things are looked at (Settings `relay_*`)."""
+    """How many events are handed over at once, and how often things are looked at (Settings `relay_*`).
+
+    After a round, the relay rests `rest` times as long as the round took.
+    """
 
     batch: int
     interval_s: float
     linger_s: float
     backoff_max_s: float
-    prune_interval_s: float
+    rest: float
 
 
 class Feed:
@@ -86,7 +88,7 @@ class Feed:
                 self.observe()
         except (SinkUnavailableError, StoreUnavailableError) as error:
             self._last = tenant
-            self._failed(_one_line(error), published)
+            self._failed(one_line(error), published)
             return published > 0
         self._last = None
         self._recovered()
@@ -137,7 +139,7 @@ class Feed:
         self._sink.close()
 
 
-def _one_line(error: SinkUnavailableError | StoreUnavailableError) -> str:
-    """The database's own words where it is the database that failed."""
+def one_line(error: SinkUnavailableError | StoreUnavailableError) -> str:
+    """What went wrong, for people: the database's own words where it is the database that failed."""
     told = error.__cause__ if isinstance(error, StoreUnavailableError) and error.__cause__ is not None else error
     return str(told).strip().split("\n", 1)[0]

@@ -9,9 +9,8 @@ from pathlib import Path
 from libs.kafka_cog.avro_schemas import AvroError, AvroSchemas
 from somabrain.errors import ConfigurationError
 from somabrain.outbox.container import Container, ContainerBusyError, NotContainerError, looks_like_container
-from somabrain.outbox.errors import SinkUnavailableError
 from somabrain.outbox.records import record_of
-from somabrain.ports import JournalEntry
+from somabrain.ports import JournalEntry, SinkUnavailableError
 
 
 class AvroFileSink:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from somabrain.errors import StoreUnavailableError
 from somabrain.observability.metrics import Metrics
-from somabrain.outbox.feed import Clocks, Feed, Pace
-from somabrain.ports import EventSink
-from somabrain.store import Leadership, RelayPositions, SqlStore
+from somabrain.outbox.feed import Clocks, Feed, Pace, one_line
+from somabrain.ports import EventSink, SinkUnavailableError
+from somabrain.store import Leadership, RelayPositions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,38 +32,58 @@ class RelayState:
         return ", ".join([role if self.alive else "ended", pending, *self.problems])
 
 
-class Relay:
-    """Publishes what was committed, and deletes idempotent answers that have expired.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chore:
+    """Work that is done once for each database, besides handing events on: at first, and at most every `interval_s`.
 
-    Works only while it holds the database's lock; another process's relay takes over when this one ends. With no sink
-    it only deletes.
+    `work` may raise `StoreUnavailableError` and `SinkUnavailableError`; then it is tried again after a pause.
+    """
+
+    name: str
+    interval_s: float
+    work: Callable[[], object]
+
+
+class Relay:
+    """Publishes what was committed, and does the chores.
+
+    Works only while it holds its lock; another process's relay takes over when this one ends. With no sink it does
+    the chores alone.
     """
 
     def __init__(
         self,
+        name: str,
         *,
         sinks: Sequence[EventSink],
+        chores: Sequence[Chore],
         positions: RelayPositions,
-        store: SqlStore,
         leadership: Leadership,
         pace: Pace,
         clocks: Clocks,
         metrics: Metrics,
     ) -> None:
-        """Nothing runs before `start`. The sinks and the lock are the relay's own from now on."""
+        """Nothing runs before `start`. The sinks and the lock are the relay's own from now on.
+
+        `name`: the thread's.
+        """
         self._feeds = [Feed(sink, positions, pace=pace, clocks=clocks, metrics=metrics) for sink in sinks]
-        self._store = store
+        self._chores = [_Due(chore) for chore in chores]
         self._leadership = leadership
         self._pace = pace
         self._clocks = clocks
         self._log = structlog.get_logger()
         self._leader = False
         self._defect: str | None = None
-        self._pruned_at_s: float | None = None
         self._stop_by_s: float | None = None
         self._stopping = threading.Event()
         self._woken = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @property
+    def name(self) -> str:
+        """The thread's."""
+        return self._thread.name
 
     def start(self) -> None:
         """Starts the thread. Once."""
@@ -87,6 +108,7 @@ class Relay:
     def state(self) -> RelayState:
         """As of the last look, at most an interval ago."""
         problems = [f"{feed.name}: {feed.problem}" for feed in self._feeds if feed.problem is not None]
+        problems += [f"{due.chore.name}: {due.problem}" for due in self._chores if due.problem is not None]
         return RelayState(
             alive=self._thread.is_alive(),
             leader=self._leader,
@@ -99,16 +121,22 @@ class Relay:
             while True:
                 self._woken.clear()
                 last = self._stopping.is_set()
-                if self._guarded_round():
-                    continue
-                if last:
+                began_s = self._clocks.monotonic_s()
+                more = self._guarded_round()
+                if last and not more:
                     break
-                self._wait()
+                self._wait(self._clocks.monotonic_s() - began_s, more=more)
         finally:
             self._close_feeds()
             self._leadership.release()
 
-    def _wait(self) -> None:
+    def _wait(self, worked_s: float, *, more: bool) -> None:
+        """Until there may be something to do, and at least as long a rest as `pace` asks after so much work."""
+        rest_s = min(worked_s * self._pace.rest, self._pace.backoff_max_s) if self._leader else 0.0
+        if rest_s:
+            self._stopping.wait(rest_s)
+        if more:
+            return
         if not self._leader:
             self._stopping.wait(self._pace.interval_s)
         elif self._woken.wait(self._pace.interval_s):
@@ -131,7 +159,7 @@ class Relay:
         self._lead(held=self._leadership.held())
         more = False
         if self._leader:
-            self._prune()
+            self._do_chores()
             for feed in self._feeds:
                 more = feed.advance(self._may_go_on) or more
         for feed in self._feeds:
@@ -149,16 +177,36 @@ class Relay:
         in_time = self._stop_by_s is None or self._clocks.monotonic_s() < self._stop_by_s
         return in_time and self._leadership.held()
 
-    def _prune(self) -> None:
-        now_s = self._clocks.monotonic_s()
-        if self._pruned_at_s is not None and now_s - self._pruned_at_s < self._pace.prune_interval_s:
-            return
-        self._pruned_at_s = now_s
-        try:
-            self._store.expire_replies(self._clocks.wall_ms())
-        except StoreUnavailableError:
-            self._log.warning("idempotent_answers_not_pruned")
+    def _do_chores(self) -> None:
+        for due in self._chores:
+            now_s = self._clocks.monotonic_s()
+            if now_s < due.at_s:
+                continue
+            try:
+                due.chore.work()
+            except (StoreUnavailableError, SinkUnavailableError) as error:
+                due.failed(one_line(error), now_s, self._pace)
+                continue
+            due.at_s = self._clocks.monotonic_s() + due.chore.interval_s
+            due.failures, due.problem = 0, None
 
     def _close_feeds(self) -> None:
         for feed in self._feeds:
             feed.close()
+
+
+class _Due:
+    """When a chore is to be done next."""
+
+    def __init__(self, chore: Chore) -> None:
+        self.chore = chore
+        self.at_s = -math.inf
+        self.failures = 0
+        self.problem: str | None = None
+
+    def failed(self, problem: str, now_s: float, pace: Pace) -> None:
+        if self.problem is None:
+            structlog.get_logger().warning("chore_put_off", chore=self.chore.name, problem=problem)
+        self.problem = problem
+        self.at_s = now_s + min(pace.backoff_max_s, pace.interval_s * 2.0**self.failures)
+        self.failures += 1

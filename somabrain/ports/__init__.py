@@ -4,6 +4,7 @@ A port says what is true of every adapter; the contract suites under `tests/cont
 """
 
 from somabrain.ports.access import Authenticator, Decision, Policy, Principal, Question
+from somabrain.ports.memories import MemorySpace, ReadMemories, WriteMemories
 from somabrain.ports.store import (
     Event,
     EventSink,
@@ -12,6 +13,7 @@ from somabrain.ports.store import (
     ReadTransaction,
     Reply,
     ReplyScope,
+    SinkUnavailableError,
     Store,
     StoredPrototype,
     WriteTransaction,
@@ -35,20 +37,24 @@ __all__ = [
     "EventSink",
     "JournalEntry",
     "Mark",
+    "MemorySpace",
     "NamespaceRecord",
     "Near",
     "Policy",
     "Principal",
     "Projected",
     "Question",
+    "ReadMemories",
     "ReadTransaction",
     "Reply",
     "ReplyScope",
     "Shelf",
+    "SinkUnavailableError",
     "Store",
     "StoredPrototype",
     "VectorEngine",
     "VectorEngineMismatchError",
     "VectorEngineUnavailableError",
+    "WriteMemories",
     "WriteTransaction",
 ]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from somabrain.oak.learning import LearningParameters
-from somabrain.oak.model import Json, ModelRow, Option, Prototype, Source, Status
+from somabrain.oak.model import Json, ModelRow, Option, Prototype, Source, State, Status
+from somabrain.ports.memories import ReadMemories, WriteMemories
 from somabrain.tenancy import Namespace, TenantId
 
 
@@ -93,6 +94,11 @@ class ReadTransaction(Protocol):
         """Whose data."""
         ...
 
+    @property
+    def memories(self) -> ReadMemories:
+        """The tenant's memories."""
+        ...
+
     def namespace(self, namespace: Namespace) -> NamespaceRecord | None:
         """The namespace, `None` if nothing was ever written to it."""
         ...
@@ -134,6 +140,10 @@ class ReadTransaction(Protocol):
         """Prototypes numbered `first` and above, ascending."""
         ...
 
+    def states(self, namespace: Namespace, numbers: Sequence[int]) -> dict[int, State]:
+        """What these prototypes stand for, those that there are."""
+        ...
+
     def journal(
         self, *, after: int = 0, limit: int | None = None, namespace: Namespace | None = None
     ) -> list[JournalEntry]:
@@ -144,9 +154,18 @@ class ReadTransaction(Protocol):
         """The last sequence of the tenant's journal, 0 if it is empty."""
         ...
 
+    def position(self, sink: str) -> int:
+        """The sequence up to which the sink has the tenant's journal, 0 if it has nothing."""
+        ...
+
 
 class WriteTransaction(ReadTransaction, Protocol):
     """The one writer of a tenant. All of it is committed, or none."""
+
+    @property
+    def memories(self) -> WriteMemories:
+        """The tenant's memories."""
+        ...
 
     def append(self, event: Event) -> int:
         """Adds a journal row and returns its sequence."""
@@ -204,6 +223,14 @@ class Store(Protocol):
         ...
 
 
+class SinkUnavailableError(Exception):
+    """The sink can't take events now; they stay in the journal and are given to it again."""
+
+    def __init__(self, detail: str | None = None) -> None:
+        """`detail` replaces the class's own message, the first line of its docstring."""
+        super().__init__(detail or (type(self).__doc__ or "").strip().split("\n", 1)[0])
+
+
 class EventSink(Protocol):
     """Where events go when they leave the service. Used by one thread at a time."""
 
@@ -215,7 +242,7 @@ class EventSink(Protocol):
     def publish(self, entries: Sequence[JournalEntry]) -> None:
         """Takes entries of one tenant, ascending; returns once all of them are durable, and opens what it needs.
 
-        Raises `somabrain.outbox.errors.SinkUnavailableError`; then some may have been taken, and all of them are to
+        Raises `SinkUnavailableError`; then some may have been taken, and all of them are to
         be given again. What is given again may be taken twice.
         """
         ...

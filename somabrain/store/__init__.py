@@ -3,7 +3,19 @@
 from somabrain.store.census import Census
 from somabrain.store.database import Database, database_url
 from somabrain.store.journal import RelayPositions
-from somabrain.store.leadership import Leadership, relay_leadership
+from somabrain.store.leadership import PROJECTION, RELAY, FileLeadership, JointLeadership, Leadership, leadership
 from somabrain.store.store import SqlStore
 
-__all__ = ["Census", "Database", "Leadership", "RelayPositions", "SqlStore", "database_url", "relay_leadership"]
+__all__ = [
+    "PROJECTION",
+    "RELAY",
+    "Census",
+    "Database",
+    "FileLeadership",
+    "JointLeadership",
+    "Leadership",
+    "RelayPositions",
+    "SqlStore",
+    "database_url",
+    "leadership",
+]

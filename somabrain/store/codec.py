@@ -11,7 +11,7 @@ import numpy as np
 
 from somabrain.oak.documents import json_text, spec_document, spec_of_document
 from somabrain.oak.learning import LearningParameters, facts
-from somabrain.oak.model import Evidence, Facts, Lifetime, ModelRow, Option, Prototype, Source, Status, Vector
+from somabrain.oak.model import Evidence, Facts, Lifetime, ModelRow, Option, Prototype, Source, State, Status, Vector
 from somabrain.ports import Event, JournalEntry, NamespaceRecord, StoredPrototype
 from somabrain.tenancy import Namespace, TenantId
 
@@ -127,13 +127,17 @@ def prototype_columns(stored: StoredPrototype) -> Columns:
         "number": stored.prototype.number,
         "facts": json.dumps(json.loads(state.canonical)) if isinstance(state, Facts) else None,
         "vector": state.data if isinstance(state, Vector) else None,
+        "text": json.dumps(state.text) if isinstance(state, Vector) and state.text is not None else None,
         "visits": stored.visits,
     }
 
 
 def prototype_of(row: Mapping[str, Any]) -> StoredPrototype:
     """The inverse of `prototype_columns`."""
-    state = facts(json.loads(row["facts"])) if row["facts"] is not None else Vector(data=bytes(row["vector"]))
+    if row["facts"] is not None:
+        state: State = facts(json.loads(row["facts"]))
+    else:
+        state = Vector(data=bytes(row["vector"]), text=None if row["text"] is None else json.loads(row["text"]))
     return StoredPrototype(prototype=Prototype(number=row["number"], state=state), visits=row["visits"])
 
 

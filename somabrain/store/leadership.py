@@ -13,11 +13,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from somabrain.store.database import Database
 
-RELAY_LOCK = 0x536F6D61_00000002
-"""Key of the advisory lock of the relay in PostgreSQL; the migrations' is 0x536F6D61_00000001."""
+RELAY = "relay"
+PROJECTION = "projection"
+"""The works that are done once for each database."""
 
-RELAY_SUFFIX = ".relay.lock"
-"""What the relay's lock file has after the name of SQLite's database file."""
+_KEYS = {RELAY: 0x536F6D61_00000002, PROJECTION: 0x536F6D61_00000003}
+"""Keys of their advisory locks in PostgreSQL; the migrations' is 0x536F6D61_00000001."""
 
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(:key)")
 _ALIVE = text("SELECT 1")
@@ -38,12 +39,32 @@ class Leadership(Protocol):
         ...
 
 
-def relay_leadership(database: Database) -> Leadership:
-    """The relay's lock of this database, not taken yet. The database must be prepared."""
+def leadership(database: Database, work: str) -> Leadership:
+    """The lock of one of the works of this database, not taken yet. The database must be prepared."""
     if not database.sqlite:
-        return AdvisoryLeadership(database, RELAY_LOCK)
-    assert database.file is not None, "a database in memory has no journal to relay"
-    return FileLeadership(database.file.with_name(database.file.name + RELAY_SUFFIX))
+        return AdvisoryLeadership(database, _KEYS[work])
+    assert database.file is not None, "a database in memory has no journal"
+    return FileLeadership(database.file.with_name(f"{database.file.name}.{work}.lock"))
+
+
+class JointLeadership:
+    """`Leadership` of several locks: held where all are."""
+
+    def __init__(self, *locks: Leadership) -> None:
+        """Taken in this order."""
+        self._locks = locks
+
+    def held(self) -> bool:
+        """As the protocol."""
+        if all(lock.held() for lock in self._locks):
+            return True
+        self.release()
+        return False
+
+    def release(self) -> None:
+        """As the protocol."""
+        for lock in reversed(self._locks):
+            lock.release()
 
 
 class FileLeadership:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy import BindParameter, Table, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from somabrain.store import tables as t
+
+K = TypeVar("K")
+
+KEYS_MAX = 500
+"""Most keys in one statement: SQLite takes 999 parameters in its oldest builds."""
 
 
 def upsert(table: Table, *, on_sqlite: bool) -> Any:
@@ -16,6 +22,11 @@ def upsert(table: Table, *, on_sqlite: bool) -> Any:
     statement: Any = (sqlite if on_sqlite else postgresql).insert(table)
     changed = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
     return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+
+
+def chunks(keys: Sequence[K]) -> list[Sequence[K]]:
+    """The keys in parts that one statement takes."""
+    return [keys[first : first + KEYS_MAX] for first in range(0, len(keys), KEYS_MAX)]
 
 
 def insert_missing(table: Table, *, on_sqlite: bool) -> Any:

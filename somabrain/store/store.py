@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, select
 
-from somabrain.oak.model import ModelRow, Option, Source, Status
+from somabrain.oak.model import ModelRow, Option, Source, State, Status
 from somabrain.ports import (
     Event,
     JournalEntry,
@@ -25,6 +25,8 @@ from somabrain.store import codec
 from somabrain.store import statements as sql
 from somabrain.store import tables as t
 from somabrain.store.database import Database
+from somabrain.store.memories import SqlMemories, SqlMemoryWriter
+from somabrain.store.statements import chunks
 from somabrain.tenancy import Namespace, TenantId
 
 
@@ -36,7 +38,7 @@ class SqlStore:
         self._database = database
         self._upserts = {
             table.name: sql.upsert(table, on_sqlite=database.sqlite)
-            for table in (t.namespaces, t.options, t.model_rows, t.replies)
+            for table in (t.namespaces, t.options, t.model_rows, t.replies, t.memories, t.memory_spaces)
         }
         self._new_tenant = sql.insert_missing(t.tenants, on_sqlite=database.sqlite)
 
@@ -61,6 +63,21 @@ class SqlStore:
         with self._database.writing() as connection:
             return connection.execute(sql.EXPIRE_REPLIES, {"in_now": now_ms}).rowcount
 
+    def expired_memories(self, now_ms: int, limit: int) -> list[tuple[TenantId, Namespace, str]]:
+        """Memories whose time is over, of all tenants, those that expired first."""
+        m = t.memories.c
+        query = select(m.tenant, m.namespace, m.memory_id).where(m.expires_at_ms <= now_ms)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(m.expires_at_ms).limit(limit))
+            return [(TenantId(row.tenant), Namespace(row.namespace), row.memory_id) for row in rows]
+
+    def tenants(self) -> list[TenantId]:
+        """All that ever wrote, by name."""
+        with self._database.reading() as connection:
+            return [
+                TenantId(name) for name in connection.execute(select(t.tenants.c.tenant).order_by("tenant")).scalars()
+            ]
+
 
 class SqlReader:
     """`ReadTransaction` on a connection."""
@@ -74,6 +91,11 @@ class SqlReader:
     def tenant(self) -> TenantId:
         """Whose data."""
         return self._tenant
+
+    @property
+    def memories(self) -> SqlMemories:
+        """As the port."""
+        return SqlMemories(self._connection, self._tenant)
 
     def _key(self, namespace: Namespace, **more: Any) -> dict[str, Any]:
         return {"in_tenant": self._tenant.value, "in_namespace": namespace.value, **more}
@@ -140,6 +162,16 @@ class SqlReader:
         query = query.order_by(t.prototypes.c.number).limit(limit)
         return [codec.prototype_of(dict(row)) for row in self._connection.execute(query).mappings()]
 
+    def states(self, namespace: Namespace, numbers: Sequence[int]) -> dict[int, State]:
+        """As the port."""
+        query = self._of(t.prototypes, namespace)
+        found: dict[int, State] = {}
+        for some in chunks(numbers):
+            rows = self._connection.execute(query.where(t.prototypes.c.number.in_(some))).mappings()
+            known = [codec.prototype_of(dict(row)).prototype for row in rows]
+            found.update((prototype.number, prototype.state) for prototype in known)
+        return found
+
     def journal(
         self, *, after: int = 0, limit: int | None = None, namespace: Namespace | None = None
     ) -> list[JournalEntry]:
@@ -153,6 +185,12 @@ class SqlReader:
     def sequence(self) -> int:
         """As the port."""
         return self._connection.execute(sql.SEQUENCE, {"in_tenant": self._tenant.value}).scalar() or 0
+
+    def position(self, sink: str) -> int:
+        """As the port."""
+        p = t.relay_positions.c
+        query = select(p.sequence).where(p.sink == sink, p.tenant == self._tenant.value)
+        return self._connection.execute(query).scalar() or 0
 
     def _of(self, table: Any, namespace: Namespace, *columns: Any) -> Select[Any]:
         query = select(*columns) if columns else select(table)
@@ -168,6 +206,11 @@ class SqlWriter(SqlReader):
         self._upserts = upserts
         self._sequence = sequence
         self._entries: list[JournalEntry] = []
+
+    @property
+    def memories(self) -> SqlMemoryWriter:
+        """As the port; forgotten ids appended here are not told."""
+        return SqlMemoryWriter(self._connection, self._tenant, self._upserts)
 
     def append(self, event: Event) -> int:
         """As the port."""

@@ -93,7 +93,46 @@ prototypes = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("facts", Text, nullable=True),
     Column("vector", LargeBinary, nullable=True),
+    Column("text", Text, nullable=True),
     Column("visits", BigInteger, nullable=False),
+)
+
+memory_spaces = Table(
+    "memory_spaces",
+    metadata,
+    _key("tenant"),
+    _key("namespace"),
+    Column("version", BigInteger, nullable=False),
+    Column("memories", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+memories = Table(
+    "memories",
+    metadata,
+    _key("tenant"),
+    _key("namespace"),
+    _key("memory_id", ID_LENGTH),
+    Column("sequence", BigInteger, nullable=False),
+    Column("importance", Float(53), nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=True),
+    Column("vector", LargeBinary, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Index("memories_by_sequence", "tenant", "namespace", "sequence"),
+    Index("memories_by_expiry", "expires_at_ms"),
+)
+
+memory_entries = Table(
+    "memory_entries",
+    metadata,
+    _key("tenant"),
+    _key("namespace"),
+    Column("entry", LargeBinary(DIGEST_LENGTH), primary_key=True),
+    _key("memory_id", ID_LENGTH),
+    Index("memory_entries_by_memory", "tenant", "namespace", "memory_id"),
+    sqlite_with_rowid=False,
 )
 
 journal = Table(

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from libs.kafka_cog.avro_schemas import load_schemas
-from somabrain.outbox.errors import SinkUnavailableError
 from somabrain.outbox.file import AvroFileSink
-from somabrain.ports import EventSink
+from somabrain.ports import EventSink, SinkUnavailableError
 from tests.events import entries, entry, ids
 from tests.factories import ALICE, BOB
 from tests.reference.sink import MemorySink

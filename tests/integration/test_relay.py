@@ -25,7 +25,7 @@ from somabrain.outbox.file import AvroFileSink
 from somabrain.outbox.reading import read_events
 from somabrain.outbox.relay import Relay
 from somabrain.ports import EventSink, JournalEntry, Reply, ReplyScope
-from somabrain.store import Database, RelayPositions, SqlStore, relay_leadership
+from somabrain.store import RELAY, Database, RelayPositions, SqlStore, leadership
 from somabrain.tenancy import TenantId
 from tests.conftest import plain_settings
 from tests.events import commit, entry, ids
@@ -47,12 +47,13 @@ def database(settings: Settings) -> Iterator[Database]:
 
 def relay_of(database: Database, sinks: Sequence[EventSink], **changes: float) -> Relay:
     pace = {"batch": 3, "interval_s": INTERVAL_S, "linger_s": 0.0, "backoff_max_s": INTERVAL_S}
-    pace |= {"prune_interval_s": 60.0, **changes}
+    pace |= {"rest": 0.0, **changes}
     return Relay(
+        "relay",
         sinks=sinks,
+        chores=[],
         positions=RelayPositions(database),
-        store=SqlStore(database),
-        leadership=relay_leadership(database),
+        leadership=leadership(database, RELAY),
         pace=Pace(**pace),  # type: ignore[arg-type]
         clocks=Clocks(wall_ms=clock_ms, monotonic_s=time.monotonic),
         metrics=Metrics(),
@@ -231,7 +232,7 @@ def test_it_deletes_expired_answers_with_no_sink_too(database: Database) -> None
 
 
 def test_the_lock_has_one_holder(database: Database) -> None:
-    first, second = relay_leadership(database), relay_leadership(database)
+    first, second = leadership(database, RELAY), leadership(database, RELAY)
     assert first.held()
     assert first.held()
     assert not second.held()
@@ -255,7 +256,7 @@ def take_away(database: Database) -> None:
 
 
 def test_a_lock_that_was_lost_is_noticed(database: Database) -> None:
-    first, second = relay_leadership(database), relay_leadership(database)
+    first, second = leadership(database, RELAY), leadership(database, RELAY)
     assert first.held()
     take_away(database)
     eventually(second.held, "the lock is not free")
@@ -266,7 +267,7 @@ def test_a_lock_that_was_lost_is_noticed(database: Database) -> None:
 
 
 def test_a_relay_that_lost_the_lock_stands_by(database: Database) -> None:
-    sink, other = MemorySink(), relay_leadership(database)
+    sink, other = MemorySink(), leadership(database, RELAY)
     with relaying(database, [sink], interval_s=0.5) as relay:
         eventually(lambda: relay.state().leader, "it does not lead")
         take_away(database)

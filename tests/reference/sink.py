@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from somabrain.outbox.errors import SinkUnavailableError
-from somabrain.ports import JournalEntry
+from somabrain.ports import JournalEntry, SinkUnavailableError
 from somabrain.tenancy import TenantId
 
 

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from libs.kafka_cog.avro_schemas import AvroSchemas, load_schemas
 from somabrain.errors import ConfigurationError
 from somabrain.outbox.container import SYNC_BYTES
-from somabrain.outbox.errors import EventsFileError, SinkUnavailableError
+from somabrain.outbox.errors import EventsFileError
 from somabrain.outbox.file import AvroFileSink
 from somabrain.outbox.reading import read_events
-from somabrain.ports import JournalEntry
+from somabrain.ports import JournalEntry, SinkUnavailableError
 from tests.events import block_ends, entries, entry, ids
 from tests.factories import BOB
 

@@ -20,7 +20,7 @@ from tests.factories import ALICE, BOB
 from tests.reference.sink import MemorySink
 
 CAROL = TenantId("carol")
-PACE = Pace(batch=3, interval_s=1.0, linger_s=0.0, backoff_max_s=10.0, prune_interval_s=60.0)
+PACE = Pace(batch=3, interval_s=1.0, linger_s=0.0, backoff_max_s=10.0, rest=0.0)
 
 
 @dataclass(slots=True)

@@ -44,6 +44,7 @@ class _VectorColumn:
         self._matrix = np.empty((_FIRST_CAPACITY, dimension), dtype=np.float32)
         self._numbers = np.empty(_FIRST_CAPACITY, dtype=np.int64)
         self._rows: dict[int, int] = {}
+        self._texts: dict[int, str] = {}
 
     def append(self, number: int, vector: Vector) -> None:
         row = len(self._rows)
@@ -52,11 +53,15 @@ class _VectorColumn:
             self._numbers = np.concatenate([self._numbers, np.empty_like(self._numbers)])
         self._matrix[row] = vector.array()
         self._numbers[row] = number
+        if vector.text is not None:
+            self._texts[number] = vector.text
         self._rows[number] = row
 
     def vector(self, number: int) -> Vector | None:
         row = self._rows.get(number)
-        return None if row is None else Vector(data=self._matrix[row].astype("<f4").tobytes())
+        if row is None:
+            return None
+        return Vector(data=self._matrix[row].astype("<f4").tobytes(), text=self._texts.get(number))
 
     def products(self, query: NDArray[np.float32], limit: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Numbers below `limit`, ascending, and their float32 products with `query`."""

@@ -10,6 +10,8 @@ import rego.v1
 
 # The least role for each action. Actions are the API's operation ids; one that is not listed is denied to all.
 least_role := {
+	"memory_get": "brain_reader",
+	"memory_recall": "brain_reader",
 	"namespace_list": "brain_reader",
 	"option_get": "brain_reader",
 	"option_list": "brain_reader",
@@ -20,6 +22,9 @@ least_role := {
 	"state_list": "brain_reader",
 	"execution_record": "brain_writer",
 	"execution_record_batch": "brain_writer",
+	"memory_forget": "brain_writer",
+	"memory_remember": "brain_writer",
+	"memory_remember_batch": "brain_writer",
 	"option_create": "brain_writer",
 	"option_replace": "brain_writer",
 	"option_retire": "brain_writer",

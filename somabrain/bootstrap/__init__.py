@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import start_http_server
 from sqlalchemy import text
-from uuid_utils import uuid7
 
 from common.config.settings import Settings
 from libs.kafka_cog.avro_schemas import load_schemas
@@ -22,7 +22,12 @@ from somabrain.app import Application, create_app
 from somabrain.auth.anonymous import LoopbackAuthenticator
 from somabrain.auth.keys import KEY_BYTES, KeyAuthenticator, create_key
 from somabrain.auth.oidc import OidcAuthenticator
+from somabrain.bootstrap import memory
+from somabrain.bootstrap.clocks import clock_ms, clocks, new_event_id
+from somabrain.bootstrap.texts import open_embedder
 from somabrain.errors import ConfigurationError, StoreUnavailableError
+from somabrain.memory_client import Nearest, OpenedEngine, Projection
+from somabrain.oak.changes import Stamp
 from somabrain.oak.learning import ENCODER_ID, LearningParameters
 from somabrain.oak.model import PlanParameters
 from somabrain.oak.option_manager import Limits, OptionManager
@@ -30,12 +35,13 @@ from somabrain.oak.planning import Planning
 from somabrain.oak.worlds import Worlds
 from somabrain.observability.gauges import OptionGauges
 from somabrain.observability.metrics import Metrics
-from somabrain.outbox.feed import Clocks, Pace
+from somabrain.outbox.feed import Pace
 from somabrain.outbox.file import AvroFileSink
-from somabrain.outbox.relay import Relay
+from somabrain.outbox.relay import Chore, Relay
 from somabrain.policy.embedded import EmbeddedPolicy, policy_source
 from somabrain.ports import Authenticator, Store
-from somabrain.store import Census, Database, RelayPositions, SqlStore, database_url, relay_leadership
+from somabrain.restoring import Restoring
+from somabrain.store import RELAY, Census, Database, RelayPositions, SqlStore, database_url, leadership
 from somabrain.tenancy import TenantId
 
 if TYPE_CHECKING:
@@ -44,17 +50,8 @@ if TYPE_CHECKING:
 RELAYING_ROLES = frozenset({"all", "worker"})
 """Values of SOMABRAIN_ROLE that hand events on (DESIGN §3)."""
 
-_MS_PER_S = 1000
-
-
-def clock_ms() -> int:
-    """Milliseconds since the epoch, UTC."""
-    return time.time_ns() // (_MS_PER_S * _MS_PER_S)
-
-
-def new_event_id() -> str:
-    """A UUIDv7 (RFC 9562 §5.7)."""
-    return str(uuid7())
+RESTORER = "somabrain reconcile --from-milvus"
+"""Who reports what was restored."""
 
 
 def learning_parameters(settings: Settings) -> LearningParameters:
@@ -110,7 +107,9 @@ def open_database(settings: Settings) -> Iterator[Database]:
     )
     try:
         database.prepare()
-        database.hold_to({"MEMORY_DIM": str(settings.memory_dim), "encoder": ENCODER_ID})
+        database.hold_to(
+            {"MEMORY_DIM": str(settings.memory_dim), "encoder": ENCODER_ID, "embedder": open_embedder(settings).id}
+        )
         yield database
     finally:
         database.close()
@@ -121,6 +120,44 @@ def open_store(settings: Settings) -> Iterator[Store]:
     """The system of record alone. Raises `ConfigurationError`."""
     with open_database(settings) as database:
         yield SqlStore(database)
+
+
+@contextmanager
+def held_projection(settings: Settings) -> Iterator[Projection]:
+    """The projection to the vector engine, in the hands of this process alone. Raises `ConfigurationError`."""
+    engine = _wanted_engine(settings)
+    with open_database(settings) as database, memory.alone(database, engine, settings.database_timeout_s):
+        held = memory.projection(settings, SqlStore(database), engine)
+        try:
+            yield held
+        finally:
+            held.close()
+
+
+@contextmanager
+def open_restore(settings: Settings) -> Iterator[Restoring]:
+    """What fills an empty database from the vector engine. Raises `ConfigurationError`, and as `VectorEngine.open`."""
+    engine, limits = _wanted_engine(settings), oak_limits(settings)
+    with open_database(settings) as database, memory.alone(database, engine, settings.database_timeout_s):
+        engine.engine.open()
+        try:
+            yield Restoring(
+                store=SqlStore(database),
+                engine=engine.engine,
+                manager=OptionManager(limits=limits, worlds=open_worlds(settings)),
+                limits=limits,
+                stamp=Stamp(now_ms=clock_ms(), reported_by=RESTORER, new_event_id=new_event_id),
+            )
+        finally:
+            engine.engine.close()
+
+
+def _wanted_engine(settings: Settings) -> memory.Engine:
+    engine = memory.vector_engine(settings, Metrics())
+    if engine is None:
+        message = f"MILVUS_URI: it is {memory.OFF}, so there is nothing to reconcile"
+        raise ConfigurationError(message)
+    return engine
 
 
 def new_key(path: Path, *, tenant: TenantId, subject: str, roles: Sequence[str], expires_at: datetime | None) -> str:
@@ -160,10 +197,11 @@ def open_authenticator(settings: Settings) -> Authenticator:
 def open_services(settings: Settings) -> Iterator[Services]:
     """Everything that the application asks for. Raises `ConfigurationError`."""
     with ExitStack() as stack:
+        embedder = open_embedder(settings)
         policy = EmbeddedPolicy(policy_source(settings.policy_path))
         authenticator = open_authenticator(settings)
         database = stack.enter_context(open_database(settings))
-        worlds, limits, metrics = open_worlds(settings), oak_limits(settings), Metrics()
+        worlds, limits, metrics, store = open_worlds(settings), oak_limits(settings), Metrics(), SqlStore(database)
         manager = OptionManager(limits=limits, worlds=worlds)
         metrics.register(
             OptionGauges(
@@ -173,13 +211,11 @@ def open_services(settings: Settings) -> Iterator[Services]:
                 monotonic_s=time.monotonic,
             )
         )
-        relay = None
-        if settings.somabrain_role in RELAYING_ROLES:
-            relay = stack.enter_context(open_relay(settings, database, metrics))
+        running = _Running.begin(stack, settings, database, metrics)
         yield Services(
             settings=api_settings(settings),
             limits=limits,
-            store=SqlStore(database),
+            store=store,
             manager=manager,
             planning=Planning(
                 worlds=worlds,
@@ -187,6 +223,8 @@ def open_services(settings: Settings) -> Iterator[Services]:
                 similarity_threshold=settings.oak_similarity_threshold,
                 max_options=settings.oak_plan_max_options,
             ),
+            recaller=memory.recaller(settings, store, running.nearest),
+            embedder=embedder,
             authenticator=authenticator,
             authenticator_may_block=settings.auth_mode == "oidc",
             policy=policy,
@@ -194,9 +232,44 @@ def open_services(settings: Settings) -> Iterator[Services]:
             clock_ms=clock_ms,
             monotonic_s=time.perf_counter,
             new_event_id=new_event_id,
-            components=lambda: [_database_state(database), *([] if relay is None else [_relay_state(relay)])],
-            committed=(lambda: None) if relay is None else relay.wake,
+            components=lambda: [_database_state(database), *running.components()],
+            committed=running.wake,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Running:
+    """What works in the background of this process, and the vector engine where this process can reach it."""
+
+    relays: tuple[Relay, ...]
+    nearest: Nearest | None
+
+    @classmethod
+    def begin(cls, stack: ExitStack, settings: Settings, database: Database, metrics: Metrics) -> _Running:
+        """Starts what SOMABRAIN_ROLE asks for, until `stack` closes. Raises `ConfigurationError`."""
+        engine = memory.vector_engine(settings, metrics)
+        if settings.somabrain_role not in RELAYING_ROLES:
+            return cls(
+                relays=(), nearest=None if engine is None or engine.file is not None else OpenedEngine(engine.engine)
+            )
+        relay = stack.enter_context(open_relay(settings, database, metrics))
+        if engine is None:
+            return cls(relays=(relay,), nearest=None)
+        projection, feeder = stack.enter_context(memory.open_projection(settings, database, engine, metrics))
+        return cls(
+            relays=(relay, feeder), nearest=projection if engine.file is not None else OpenedEngine(engine.engine)
+        )
+
+    def wake(self) -> None:
+        """Something was committed."""
+        for relay in self.relays:
+            relay.wake()
+
+    def components(self) -> list[Component]:
+        """Each relay's state."""
+        return [
+            Component(name=relay.name, ready=(state := relay.state()).alive, detail=str(state)) for relay in self.relays
+        ]
 
 
 @contextmanager
@@ -205,19 +278,28 @@ def open_relay(settings: Settings, database: Database, metrics: Metrics) -> Iter
 
     Raises `ConfigurationError`.
     """
+    store = SqlStore(database)
     relay = Relay(
+        "relay",
         sinks=[] if settings.events_file is None else [AvroFileSink(settings.events_file, load_schemas())],
         positions=RelayPositions(database),
-        store=SqlStore(database),
-        leadership=relay_leadership(database),
+        leadership=leadership(database, RELAY),
         pace=Pace(
             batch=settings.relay_batch,
             interval_s=settings.relay_interval_s,
             linger_s=settings.relay_linger_s,
             backoff_max_s=settings.relay_backoff_max_s,
-            prune_interval_s=settings.relay_prune_interval_s,
+            rest=0.0,
         ),
-        clocks=Clocks(wall_ms=clock_ms, monotonic_s=time.monotonic),
+        chores=[
+            Chore(
+                name="replies_expiry",
+                interval_s=settings.relay_prune_interval_s,
+                work=lambda: store.expire_replies(clock_ms()),
+            ),
+            memory.expiry(settings, store),
+        ],
+        clocks=clocks(),
         metrics=metrics,
     )
     relay.start()
@@ -291,8 +373,3 @@ def _database_state(database: Database) -> Component:
     except StoreUnavailableError as error:
         return Component(name="database", ready=False, detail=f"{kind}: {error.__cause__}")
     return Component(name="database", ready=True, detail=kind)
-
-
-def _relay_state(relay: Relay) -> Component:
-    state = relay.state()
-    return Component(name="relay", ready=state.alive, detail=str(state))

@@ -1,0 +1,127 @@
+"""Okapi BM25 over rows that are appended and removed: how far a text has the words of a query.
+
+Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond", §3.5. With N living rows, df of
+them holding the term, tf occurrences in a row of dl terms, and avgdl terms in the mean living row:
+
+    idf = ln(1 + (N - df + 0.5) / (df + 0.5))
+    score(row) = Σ idf · (K1 + 1) · tf / (tf + K1 · (1 - B + B · dl / avgdl))
+
+over the query's distinct terms. The sum is divided by its supremum, Σ idf · (K1 + 1) over the same terms whether they
+occur anywhere or not (Bruch, Gai and Ingber 2023, "An Analysis of Fusion Functions for Hybrid Retrieval", §4), so a
+score lies in [0, 1) and says how much of what the query asks for the row has.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from somabrain.memory.terms import terms
+
+K1 = 1.2
+"""How fast repetition of a term saturates (Robertson and Zaragoza 2009, §3.5: 1.2 to 2)."""
+
+B = 0.75
+"""How much a row's length counts (Robertson and Zaragoza 2009, §3.5: 0.5 to 0.8)."""
+
+_PAIR = 2
+"""Numbers that a posting takes: the row, and the term's occurrences in it."""
+
+
+class LexicalIndex:
+    """An inverted index over rows 0, 1, 2…. Not thread-safe: no two methods may run at once.
+
+    What a row scores depends on the living rows alone: an index with removals gives the very bits that one built of
+    the living rows gives.
+    """
+
+    def __init__(self) -> None:
+        self._postings: dict[str, array[int]] = {}
+        self._lengths = array("I")
+        self._alive = bytearray()
+        self._living = 0
+        self._total = 0
+
+    def __len__(self) -> int:
+        """The rows, removed ones included."""
+        return len(self._lengths)
+
+    def append(self, texts: Sequence[str]) -> None:
+        """Adds a row for each text, after those there are."""
+        for text in texts:
+            found = terms(text)
+            row = len(self._lengths)
+            for term, count in Counter(found).items():
+                posting = self._postings.get(term)
+                if posting is None:
+                    self._postings[term] = array("I", (row, count))
+                else:
+                    posting.append(row)
+                    posting.append(count)
+            self._lengths.append(len(found))
+            self._alive.append(1)
+            self._living += 1
+            self._total += len(found)
+
+    def remove(self, row: int) -> None:
+        """Takes the row out of scores and statistics; its number stays taken. Again: nothing."""
+        if self._alive[row]:
+            self._alive[row] = 0
+            self._living -= 1
+            self._total -= self._lengths[row]
+
+    def scores(self, query: str) -> NDArray[np.float64]:
+        """What each row scores, shape (rows,), in [0, 1); 0 for removed rows."""
+        scores = np.zeros(len(self._lengths))
+        if self._total == 0:
+            return scores
+        alive = np.frombuffer(self._alive, dtype=np.bool_)
+        damping = np.frombuffer(self._lengths, dtype=np.uint32) * (K1 * B * self._living / self._total) + K1 * (1 - B)
+        supremum = 0.0
+        for term in dict.fromkeys(terms(query)):
+            rows, counts = self._living_postings(term, alive)
+            weight = (K1 + 1) * math.log(1 + (self._living - len(rows) + 0.5) / (len(rows) + 0.5))
+            supremum += weight
+            share = damping.take(rows)
+            share += counts
+            np.divide(counts, share, out=share)
+            share *= weight
+            scores[rows] += share
+        if supremum:
+            scores /= supremum
+        return scores
+
+    def compact(self, keep: NDArray[np.bool_]) -> None:
+        """Drops the rows where `keep`, shape (rows,), is false, and renumbers the others from 0 in their order.
+
+        A kept row that was removed stays removed. Takes time in proportion to the whole index.
+        """
+        places = np.cumsum(keep, dtype=np.uint32) - np.uint32(1)
+        postings: dict[str, array[int]] = {}
+        for term, posting in self._postings.items():
+            pairs = np.frombuffer(posting, dtype=np.uint32).reshape(-1, _PAIR)
+            kept = pairs[keep[pairs[:, 0]]]
+            if len(kept):
+                kept[:, 0] = places[kept[:, 0]]
+                postings[term] = array("I", kept.tobytes())
+        self._postings = postings
+        alive = np.frombuffer(self._alive, dtype=np.bool_) & keep
+        lengths = np.frombuffer(self._lengths, dtype=np.uint32)
+        self._living = int(alive.sum())
+        self._total = int(lengths[alive].sum(dtype=np.uint64))
+        self._alive = bytearray(alive[keep].tobytes())
+        self._lengths = array("I", lengths[keep].tobytes())
+
+    def _living_postings(self, term: str, alive: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
+        """The living rows that hold the term, and its occurrences in each."""
+        pairs = np.frombuffer(self._postings.get(term, b""), dtype=np.uint32).reshape(-1, _PAIR)
+        rows = pairs[:, 0].astype(np.intp)
+        if self._living == len(alive):
+            return rows, pairs[:, 1]
+        living = alive[rows]
+        return rows[living], pairs[living, 1]

@@ -1,0 +1,287 @@
+"""Options and memories in the vector engine: written after each commit, compared with SQL, repaired, rebuilt.
+
+SQL is the record (ADR 0001); what the engine holds can be thrown away and made again. One process at a time writes:
+the holder of the projection's lock (ADR 0009).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from somabrain.memory_client.documents import projected_memory, projected_option
+from somabrain.oak.changes import Change
+from somabrain.oak.model import FAIL, Option, Vector
+from somabrain.ports import (
+    JournalEntry,
+    Near,
+    Projected,
+    ReadTransaction,
+    Shelf,
+    SinkUnavailableError,
+    Store,
+    VectorEngine,
+    VectorEngineMismatchError,
+    VectorEngineUnavailableError,
+)
+from somabrain.tenancy import Namespace, TenantId
+
+MILVUS = "milvus"
+"""What the projection's position in the journals is kept under."""
+
+_OPTION_CHANGES = frozenset(
+    {Change.OPTION_CREATED, Change.OPTION_UPDATED, Change.OPTION_RETIRED, Change.EXECUTION_RECORDED}
+)
+_MEMORY_CHANGES = frozenset({Change.MEMORY_STORED, Change.MEMORY_FORGOTTEN})
+
+Key = tuple[Namespace, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What SQL and the engine hold of one tenant's options or memories.
+
+    `missing`, `different` and `surplus` count documents that the engine lacks, has otherwise, and has too many; these
+    were repaired where the comparison was asked to. `ahead`: documents of journal rows that this database has never
+    had, as after a restore from an old backup; they are never deleted by a comparison.
+    """
+
+    tenant: TenantId
+    shelf: Shelf
+    documents: int = 0
+    missing: int = 0
+    different: int = 0
+    surplus: int = 0
+    ahead: int = 0
+
+    @property
+    def agrees(self) -> bool:
+        """Whether there was nothing to repair."""
+        return not (self.missing or self.different or self.surplus or self.ahead)
+
+
+class Projection:
+    """The documents of all tenants in a vector engine; an `EventSink`. One thread at a time, but for `search`."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        engine: VectorEngine,
+        tenants: Callable[[], Iterable[TenantId]],
+        dimension: int,
+        document_bytes_max: int,
+        page: int,
+        disposable: bool,
+    ) -> None:
+        """`tenants`: all that SQL knows. `page` documents are read at once.
+
+        `disposable`: the engine is this database's alone, so one that can't be used is emptied and filled again.
+        """
+        self._store = store
+        self._engine = engine
+        self._tenants = tenants
+        self._dimension = dimension
+        self._document_bytes_max = document_bytes_max
+        self._page = page
+        self._disposable = disposable
+        self._agreed = False
+
+    @property
+    def name(self) -> str:
+        """As `EventSink`."""
+        return MILVUS
+
+    @property
+    def agreed(self) -> bool:
+        """Whether the engine was compared with SQL since it was opened, and has answered ever since."""
+        return self._agreed
+
+    def publish(self, entries: Sequence[JournalEntry]) -> None:
+        """As `EventSink`: brings the documents that the entries concern to what SQL holds now."""
+        if not self._agreed:
+            self.check()
+        try:
+            self._follow(entries[0].tenant, entries)
+        except (VectorEngineUnavailableError, VectorEngineMismatchError) as error:
+            self._agreed = False
+            raise SinkUnavailableError(_told(error)) from error
+
+    def check(self) -> list[Comparison]:
+        """Opens the engine, compares everything and repairs. Raises `SinkUnavailableError`, `StoreUnavailableError`."""
+        self._agreed = False
+        try:
+            self._open()
+            compared = [each for tenant in self._tenants() for each in self.compare(tenant, repairing=True)]
+        except (VectorEngineUnavailableError, VectorEngineMismatchError) as error:
+            raise SinkUnavailableError(_told(error)) from error
+        self._agreed = True
+        return compared
+
+    def _open(self) -> None:
+        try:
+            self._engine.open()
+        except VectorEngineMismatchError:
+            if not self._disposable:
+                raise
+            self.clear()
+
+    def begin(self, *, rebuild: bool) -> list[TenantId]:
+        """Opens the engine, emptied first where `rebuild`; the tenants to compare. Raises as `VectorEngine`."""
+        if rebuild:
+            self.clear()
+        else:
+            self._open()
+        return list(self._tenants())
+
+    def clear(self) -> None:
+        """Empties the engine; `check` fills it again. Raises as `VectorEngine.clear`."""
+        self._agreed = False
+        for shelf in Shelf:
+            self._engine.clear(shelf)
+        self._engine.open()
+
+    def close(self) -> None:
+        """As `EventSink`."""
+        self._agreed = False
+        self._engine.close()
+
+    def search(self, shelf: Shelf, tenant: TenantId, namespace: Namespace, vector: Vector, *, limit: int) -> list[Near]:
+        """As `VectorEngine.search`, once the engine has been compared with SQL. From any thread."""
+        if not self._agreed:
+            message = "the vector engine is not open in this process, or not compared with SQL yet"
+            raise VectorEngineUnavailableError(message)
+        return self._engine.search(shelf, tenant, namespace, vector, limit=limit)
+
+    def compare(self, tenant: TenantId, *, repairing: bool) -> list[Comparison]:
+        """Compares a tenant's documents one by one, and makes the engine's right where `repairing`.
+
+        Raises as `VectorEngine` and `Store`.
+        """
+        return [self._compared(tenant, shelf, repairing=repairing) for shelf in Shelf]
+
+    def _compared(self, tenant: TenantId, shelf: Shelf, *, repairing: bool) -> Comparison:
+        marks = {(mark.namespace, mark.id): mark for batch in self._engine.marks(shelf, tenant) for mark in batch}
+        report = Comparison(tenant=tenant, shelf=shelf)
+        for page in self._held(tenant, shelf):
+            wrong = []
+            for record in page:
+                mark = marks.pop((record.namespace, record.id), None)
+                missing, different = mark is None, mark is not None and mark.checksum != record.checksum
+                if missing or different:
+                    wrong.append(record)
+                report = replace(
+                    report,
+                    documents=report.documents + 1,
+                    missing=report.missing + missing,
+                    different=report.different + different,
+                )
+            if repairing and wrong:
+                self._engine.upsert(shelf, tenant, wrong)
+        with self._store.read(tenant) as tx:
+            newest = tx.sequence()
+            kept = self._records(tx, shelf, list(marks))
+        left = [key for key in sorted(marks, key=_place) if key not in kept]
+        surplus = [key for key in left if marks[key].sequence <= newest]
+        if repairing and surplus:
+            self._engine.delete(shelf, tenant, surplus)
+        return replace(report, surplus=len(surplus), ahead=len(left) - len(surplus))
+
+    def _held(self, tenant: TenantId, shelf: Shelf) -> Iterator[list[Projected]]:
+        """All of a tenant's documents as SQL has them, a page in a transaction."""
+        with self._store.read(tenant) as tx:
+            spaces = [space.namespace for space in tx.memories.spaces()]
+            worlds = [record.namespace for record in tx.namespaces()]
+        if shelf is Shelf.MEMORIES:
+            for namespace in spaces:
+                after = 0
+                while memories := self._memories_after(tenant, namespace, after):
+                    yield memories
+                    after = memories[-1].sequence
+            return
+        for namespace in worlds:
+            last = ""
+            while options := self._options_after(tenant, namespace, last):
+                yield options
+                last = options[-1].id
+
+    def _memories_after(self, tenant: TenantId, namespace: Namespace, after: int) -> list[Projected]:
+        with self._store.read(tenant) as tx:
+            stored = tx.memories.stored(namespace, after=after, limit=self._page)
+            return [projected_memory(namespace, memory) for memory in stored]
+
+    def _options_after(self, tenant: TenantId, namespace: Namespace, last: str) -> list[Projected]:
+        with self._store.read(tenant) as tx:
+            options = tx.options(namespace, after=last, limit=self._page)
+            return [self._option(tx, namespace, option) for option in options]
+
+    def _option(self, tx: ReadTransaction, namespace: Namespace, option: Option) -> Projected:
+        rows = tx.rows(namespace, option_id=option.option_id)
+        numbers = {number for row in rows for number in (row.start, *row.outcomes) if number != FAIL}
+        return projected_option(
+            namespace,
+            option,
+            rows,
+            tx.states(namespace, sorted(numbers)),
+            dimension=self._dimension,
+            sequence=tx.sequence(),
+            bytes_max=self._document_bytes_max,
+        )
+
+    def _records(self, tx: ReadTransaction, shelf: Shelf, keys: Sequence[Key]) -> dict[Key, Projected]:
+        """The documents that there are, as SQL has them."""
+        names: dict[Namespace, list[str]] = {}
+        for namespace, name in keys:
+            names.setdefault(namespace, []).append(name)
+        found = []
+        for namespace, wanted in names.items():
+            if shelf is Shelf.MEMORIES:
+                found += [projected_memory(namespace, memory) for memory in tx.memories.get(namespace, wanted).values()]
+            else:
+                options = [option for name in wanted if (option := tx.option(namespace, name)) is not None]
+                found += [self._option(tx, namespace, option) for option in options]
+        return {(record.namespace, record.id): record for record in found}
+
+    def _follow(self, tenant: TenantId, entries: Sequence[JournalEntry]) -> None:
+        keys: dict[Shelf, set[Key]] = {shelf: set() for shelf in Shelf}
+        replaced: set[Namespace] = set()
+        for entry in entries:
+            event, change = entry.event, Change(entry.event.type)
+            if change in _OPTION_CHANGES and event.option_id is not None:
+                keys[Shelf.OPTIONS].add((event.namespace, event.option_id))
+            elif change in _MEMORY_CHANGES:
+                keys[Shelf.MEMORIES].add((event.namespace, str(event.payload["memory_id"])))
+            else:
+                replaced.add(event.namespace)
+        keys[Shelf.OPTIONS] |= self._options_of(tenant, replaced)
+        for shelf, changed in keys.items():
+            ordered = sorted(changed, key=_place)
+            for first in range(0, len(ordered), self._page):
+                self._bring(shelf, tenant, ordered[first : first + self._page])
+
+    def _options_of(self, tenant: TenantId, namespaces: set[Namespace]) -> set[Key]:
+        """Options of whole namespaces, those that SQL has and those that the engine has."""
+        if not namespaces:
+            return set()
+        marked = {(mark.namespace, mark.id) for batch in self._engine.marks(Shelf.OPTIONS, tenant) for mark in batch}
+        with self._store.read(tenant) as tx:
+            kept = {(namespace, option.option_id) for namespace in namespaces for option in tx.options(namespace)}
+        return {key for key in marked | kept if key[0] in namespaces}
+
+    def _bring(self, shelf: Shelf, tenant: TenantId, keys: Sequence[Key]) -> None:
+        with self._store.read(tenant) as tx:
+            found = self._records(tx, shelf, keys)
+        records = list(found.values())
+        gone = [key for key in keys if key not in found]
+        if records:
+            self._engine.upsert(shelf, tenant, records)
+        if gone:
+            self._engine.delete(shelf, tenant, gone)
+
+
+def _place(key: Key) -> tuple[str, str]:
+    return key[0].value, key[1]
+
+
+def _told(error: VectorEngineUnavailableError | VectorEngineMismatchError) -> str:
+    return str(error) or (type(error).__doc__ or "").strip().split("\n", 1)[0]

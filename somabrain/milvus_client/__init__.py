@@ -1,0 +1,9 @@
+"""Milvus, embedded or a server: the vector engine of DESIGN §10. The only importer of pymilvus."""
+
+from __future__ import annotations
+
+from somabrain.milvus_client.engine import MilvusEngine
+from somabrain.milvus_client.parameters import MilvusParameters
+from somabrain.milvus_client.rows import DOCUMENT_BYTES_MAX
+
+__all__ = ["DOCUMENT_BYTES_MAX", "MilvusEngine", "MilvusParameters"]

@@ -1,0 +1,176 @@
+"""Memories on SQL: what a transaction reads and writes of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, delete, or_, select
+
+from somabrain.memory.model import Memory, Trace
+from somabrain.oak.documents import json_text
+from somabrain.oak.model import Vector
+from somabrain.ports import MemorySpace
+from somabrain.store import tables as t
+from somabrain.store.statements import chunks
+from somabrain.tenancy import Namespace, TenantId
+
+FORGOTTEN = "MemoryForgotten"
+"""The event type that tells which memories are gone (DESIGN §9)."""
+
+
+class SqlMemories:
+    """`ReadMemories` on a connection."""
+
+    def __init__(self, connection: Connection, tenant: TenantId) -> None:
+        """`connection` is inside a transaction or begins one with its first statement."""
+        self._connection = connection
+        self._tenant = tenant
+
+    def space(self, namespace: Namespace) -> MemorySpace | None:
+        """As the port."""
+        query = select(t.memory_spaces).where(*self._in(t.memory_spaces, namespace))
+        row = self._connection.execute(query).first()
+        return None if row is None else _space(row)
+
+    def spaces(self) -> list[MemorySpace]:
+        """As the port."""
+        query = select(t.memory_spaces).where(t.memory_spaces.c.tenant == self._tenant.value)
+        return [_space(row) for row in self._connection.execute(query.order_by(t.memory_spaces.c.namespace))]
+
+    def get(self, namespace: Namespace, ids: Iterable[str]) -> dict[str, Memory]:
+        """As the port."""
+        wanted = sorted(set(ids))
+        query = select(t.memories).where(*self._in(t.memories, namespace))
+        found: dict[str, Memory] = {}
+        for some in chunks(wanted):
+            rows = self._connection.execute(query.where(t.memories.c.memory_id.in_(some)))
+            found.update((row.memory_id, _memory(row)) for row in rows)
+        return found
+
+    def stored(self, namespace: Namespace, *, after: int, limit: int) -> list[Memory]:
+        """As the port."""
+        query = select(t.memories).where(*self._in(t.memories, namespace), t.memories.c.sequence > after)
+        return [_memory(row) for row in self._connection.execute(query.order_by(t.memories.c.sequence).limit(limit))]
+
+    def forgotten(self, namespace: Namespace, *, after: int) -> list[str]:
+        """As the port."""
+        j = t.journal.c
+        query = select(j.payload).where(*self._in(t.journal, namespace), j.sequence > after, j.type == FORGOTTEN)
+        rows = self._connection.execute(query.order_by(j.sequence)).scalars()
+        return [json.loads(payload)["memory_id"] for payload in rows]
+
+    def traces(
+        self,
+        namespace: Namespace,
+        *,
+        entries: frozenset[str] = frozenset(),
+        after: str = "",
+        limit: int,
+        newer_than: tuple[int, int] | None = None,
+    ) -> list[Trace]:
+        """As the port."""
+        m = t.memories.c
+        query = select(m.memory_id, m.vector, m.importance, m.created_at_ms, m.expires_at_ms)
+        query = query.where(*self._in(t.memories, namespace), m.memory_id > after)
+        for entry in sorted(entries):
+            query = query.where(m.memory_id.in_(self._holding(namespace, entry)))
+        if newer_than is not None:
+            query = query.where(or_(m.sequence > newer_than[0], m.created_at_ms >= newer_than[1]))
+        rows = self._connection.execute(query.order_by(m.memory_id).limit(limit))
+        return [
+            Trace(
+                memory_id=row.memory_id,
+                vector=Vector(data=bytes(row.vector)),
+                importance=row.importance,
+                created_at_ms=row.created_at_ms,
+                expires_at_ms=row.expires_at_ms,
+            )
+            for row in rows
+        ]
+
+    def _holding(self, namespace: Namespace, entry: str) -> Select[tuple[str]]:
+        e = t.memory_entries.c
+        return select(e.memory_id).where(*self._in(t.memory_entries, namespace), e.entry == _digest(entry))
+
+    def _in(self, table: Any, namespace: Namespace) -> tuple[Any, ...]:
+        return table.c.tenant == self._tenant.value, table.c.namespace == namespace.value
+
+
+class SqlMemoryWriter(SqlMemories):
+    """`WriteMemories` on a connection whose transaction holds the tenant's row."""
+
+    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Any]) -> None:
+        """`upserts`: by table name."""
+        super().__init__(connection, tenant)
+        self._upserts = upserts
+
+    def save(self, namespace: Namespace, memories: Sequence[Memory], entries: Mapping[str, frozenset[str]]) -> None:
+        """As the port."""
+        if not memories:
+            return
+        owner = {"tenant": self._tenant.value, "namespace": namespace.value}
+        self._drop_entries(namespace, [memory.memory_id for memory in memories])
+        self._connection.execute(
+            self._upserts[t.memories.name], [{**owner, **_memory_columns(memory)} for memory in memories]
+        )
+        held = [
+            {**owner, "entry": _digest(entry), "memory_id": memory.memory_id}
+            for memory in memories
+            for entry in sorted(entries.get(memory.memory_id, ()))
+        ]
+        if held:
+            self._connection.execute(t.memory_entries.insert(), held)
+
+    def forget(self, namespace: Namespace, ids: Sequence[str]) -> None:
+        """As the port."""
+        self._drop_entries(namespace, ids)
+        for some in chunks(ids):
+            condition = and_(*self._in(t.memories, namespace), t.memories.c.memory_id.in_(some))
+            self._connection.execute(delete(t.memories).where(condition))
+
+    def save_space(self, space: MemorySpace) -> None:
+        """As the port."""
+        columns = {"namespace": space.namespace.value, "version": space.version, "memories": space.memories}
+        self._connection.execute(self._upserts[t.memory_spaces.name], [{"tenant": self._tenant.value, **columns}])
+
+    def _drop_entries(self, namespace: Namespace, ids: Sequence[str]) -> None:
+        for some in chunks(ids):
+            condition = and_(*self._in(t.memory_entries, namespace), t.memory_entries.c.memory_id.in_(some))
+            self._connection.execute(delete(t.memory_entries).where(condition))
+
+
+def _digest(entry: str) -> bytes:
+    return hashlib.sha256(entry.encode()).digest()
+
+
+def _space(row: Any) -> MemorySpace:
+    return MemorySpace(namespace=Namespace(row.namespace), version=row.version, memories=row.memories)
+
+
+def _memory_columns(memory: Memory) -> dict[str, Any]:
+    return {
+        "memory_id": memory.memory_id,
+        "sequence": memory.sequence,
+        "importance": memory.importance,
+        "created_at_ms": memory.created_at_ms,
+        "expires_at_ms": memory.expires_at_ms,
+        "vector": memory.vector.data,
+        "metadata": json_text(memory.metadata),
+        "content": json.dumps(memory.content),
+    }
+
+
+def _memory(row: Any) -> Memory:
+    return Memory(
+        memory_id=row.memory_id,
+        content=json.loads(row.content),
+        metadata=json.loads(row.metadata),
+        importance=row.importance,
+        created_at_ms=row.created_at_ms,
+        expires_at_ms=row.expires_at_ms,
+        vector=Vector(data=bytes(row.vector)),
+        sequence=row.sequence,
+    )
