@@ -1,7 +1,7 @@
 """Questions about remembered experience, made from the traces in the shared data folder without a language model.
 
 A question never repeats a memory: household goals and things are put in other words (templates and synonyms below);
-airline questions are what another run's customer said, or the customer's instruction, which nobody in a run sees.
+airline questions are what another run's customer said, or the customer's instruction, which the agent does not see.
 """
 
 from __future__ import annotations

@@ -280,7 +280,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Recall of texts: quality and cost.")
     parser.add_argument("data", type=Path, nargs="?", default=DATA, help="the shared data folder")
     data: Path = parser.parse_args().data
-    costs_of_index = index_costs()
     try:
         asked = list(tasks(data))
     except FileNotFoundError as fault:
@@ -295,7 +294,7 @@ def main() -> int:
     Console().print(machine(), time.strftime("%Y-%m-%d"))
     show(
         [
-            *costs_of_index,
+            *index_costs(),
             *(one for embedder in embedders for one in costs(embedder, texts)),
             loading("hashed", "HashedEmbedder"),
             loading("wordllama", "WordLlamaEmbedder"),

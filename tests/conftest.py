@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,6 +15,8 @@ from starlette.testclient import TestClient
 from common.config.settings import Settings
 from somabrain.bootstrap import make_app, open_database
 from somabrain.store import SqlStore
+from tests.milvus import MilvusServer
+from tests.milvus import milvus_server as running_milvus
 from tests.servers import ServerMissingError, postgresql
 
 ENGINES = ("sqlite", "postgresql")
@@ -43,6 +46,19 @@ def postgresql_url() -> Iterator[str]:
         if os.environ.get("SOMABRAIN_REQUIRE_SERVERS") == "1":
             pytest.fail(str(error))
         missing(str(error))
+
+
+@pytest.fixture(scope="session")
+def milvus_server() -> Iterator[MilvusServer]:
+    """A Milvus server that the run has to itself; a test that stops it starts it again."""
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(running_milvus())
+        except ServerMissingError as error:
+            if os.environ.get("SOMABRAIN_REQUIRE_SERVERS") == "1":
+                pytest.fail(str(error))
+            missing(str(error))
+        yield server
 
 
 @pytest.fixture(params=ENGINES)

@@ -14,7 +14,10 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from somabrain.ports import Shelf, VectorEngineUnavailableError
+from tests.factories import ALICE
 from tests.servers import STOP_TIMEOUT_S, ServerMissingError, free_port
+from tests.vectors import milvus
 
 START_TIMEOUT_S = 180.0
 INNER_PORT = 19530
@@ -47,14 +50,14 @@ class MilvusServer:
         if sys.platform != "linux" or find_spec("milvus") is None:
             message = "Milvus server: `pip install milvus==2.3.5`, on Linux"
             raise ServerMissingError(message)
-        import milvus  # noqa: PLC0415 - it is not on every machine
+        import milvus as wheel  # noqa: PLC0415 - it is not on every machine
 
         self.folder = folder
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
-        milvus._initialize_data_files(str(folder))  # noqa: SLF001 - the package has no public way
-        configuration = milvus.MilvusServerConfig(data_dir=str(folder))
+        wheel._initialize_data_files(str(folder))  # noqa: SLF001 - the package has no public way
+        configuration = wheel.MilvusServerConfig(data_dir=str(folder))
         configuration.resolve_storage()
         for component in COMPONENTS:
             configuration.set(f"{component}.ip", "127.0.0.1")
@@ -119,4 +122,12 @@ class MilvusServer:
 
     def _answers(self) -> bool:
         """Whether it takes requests on collections, which its port's opening does not mean."""
-        return False
+        probe = milvus(self.uri, prefix="ready", timeout_s=5.0, connect_timeout_s=5.0)
+        try:
+            probe.open()
+            probe.count(Shelf.OPTIONS, ALICE)
+        except VectorEngineUnavailableError:
+            return False
+        finally:
+            probe.close()
+        return True

@@ -60,7 +60,7 @@ async def serve(listener: socket.socket, inner_port: int, command: list[str]) ->
         await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
 
     server = await asyncio.start_server(relay, sock=listener)
-    process = await asyncio.create_subprocess_exec(*command, preexec_fn=die_with_parent)  # noqa: PLW1509 - one thread
+    process = await asyncio.create_subprocess_exec(*command, preexec_fn=die_with_parent)
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     ends = [asyncio.ensure_future(process.wait()), asyncio.ensure_future(stopped.wait())]

@@ -86,13 +86,16 @@ class Settings(BaseSettings):
     embedder_pause_s: float = Field(
         0.2, ge=0, le=60, description="Pause before the second attempt, doubled before each further one."
     )
+    embedder_text_chars: int = Field(
+        65_536, ge=1, le=65_536, description="Characters of a text that are sent to it; the rest is left out."
+    )
     embedder_batch: int = Field(64, ge=1, le=2048, description="Texts of one request to it.")
 
     recall_exact_max: int = Field(
         100_000, ge=0, le=10_000_000, description="Memories of a tenant up to which recall is exact without Milvus."
     )
     recall_lexical_weight: float = Field(
-        0.5, ge=0, le=1, description="Share of words in the relevance of a text query; the rest is the vector's."
+        0.6, ge=0, le=1, description="Share of words in the relevance of a text query; the rest is the vector's."
     )
     recall_importance_weight: float = Field(
         0.05, ge=0, le=1, description="What a memory's importance adds to its score or takes off, at the most."

@@ -13,6 +13,7 @@ from somabrain.bootstrap.clocks import clock_ms, clocks, new_event_id
 from somabrain.errors import ConfigurationError
 from somabrain.memory.model import Weights
 from somabrain.memory_client import MILVUS, Nearest, Paused, Projection, Recaller, RecallLimits, expire
+from somabrain.milvus_client import DOCUMENT_BYTES_MAX, MilvusEngine, MilvusParameters
 from somabrain.oak.changes import Stamp
 from somabrain.observability.metrics import Metrics
 from somabrain.outbox.feed import Pace
@@ -52,8 +53,6 @@ def vector_engine(settings: Settings, metrics: Metrics) -> Engine | None:
     """The engine of MILVUS_URI, not open yet; `None` where there is to be none."""
     if settings.milvus_uri == OFF:
         return None
-    from somabrain.milvus_client import MilvusEngine, MilvusParameters
-
     server = "://" in settings.milvus_uri
     file = None if server else Path(settings.milvus_uri or settings.somabrain_data_dir / LITE_FILE)
     parameters = MilvusParameters(
@@ -83,8 +82,6 @@ def vector_engine(settings: Settings, metrics: Metrics) -> Engine | None:
 
 def projection(settings: Settings, store: SqlStore, engine: Engine) -> Projection:
     """The documents of all tenants in this engine."""
-    from somabrain.milvus_client import DOCUMENT_BYTES_MAX
-
     return Projection(
         store=store,
         engine=engine.engine,

@@ -25,6 +25,7 @@ def open_embedder(settings: Settings) -> Embedder:
                 attempts=settings.embedder_attempts,
                 pause_s=settings.embedder_pause_s,
                 batch_max=settings.embedder_batch,
+                text_chars_max=settings.embedder_text_chars,
             ),
         )
     return HashedEmbedder(settings.memory_dim)

@@ -38,10 +38,11 @@ class _RetryableError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteLimits:
-    """What one call of `embed` may cost: `deadline_s` in all, `attempts` of each batch of at most `batch_max` texts.
+    """What one call of `embed` may cost: `attempts` of each batch of at most `batch_max` texts.
 
-    Before attempt n + 1 of a batch it waits `pause_s` · 2ⁿ⁻¹ seconds. Of a text its first `text_chars_max` characters
-    go out: models refuse what is longer than they read.
+    `deadline_s` bounds each wait on the network, and after it nothing is begun and no answer read on. Before attempt
+    n + 1 of a batch it waits `pause_s` · 2ⁿ⁻¹ seconds. Of a text its first `text_chars_max` characters go out: models
+    refuse what is longer than they read.
     """
 
     deadline_s: float

@@ -1,8 +1,8 @@
 """One relevance out of how near a text's vector is and how far the text has the query's words.
 
-The convex combination of Bruch, Gai and Ingber 2023, "An Analysis of Fusion Functions for Hybrid Retrieval", §4, with
-scores that depend on no other candidate: a cosine, and BM25 by its supremum. So a threshold on the relevance means the
-same for every query and top_k. Measured against rank fusion in docs/adr/0007-hybrid-recall.md.
+The convex combination that Bruch, Gai and Ingber 2023, "An Analysis of Fusion Functions for Hybrid Retrieval", prefer
+to rank fusion, of scores that depend on no other hit: a cosine, and BM25 by its supremum. So a threshold on the
+relevance means the same whatever else is found. Measured in docs/adr/0007-hybrid-recall.md.
 """
 
 from __future__ import annotations

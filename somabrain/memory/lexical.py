@@ -7,8 +7,7 @@ them holding the term, tf occurrences in a row of dl terms, and avgdl terms in t
     score(row) = Σ idf · (K1 + 1) · tf / (tf + K1 · (1 - B + B · dl / avgdl))
 
 over the query's distinct terms. The sum is divided by its supremum, Σ idf · (K1 + 1) over the same terms whether they
-occur anywhere or not (Bruch, Gai and Ingber 2023, "An Analysis of Fusion Functions for Hybrid Retrieval", §4), so a
-score lies in [0, 1) and says how much of what the query asks for the row has.
+occur anywhere or not, so a score lies in [0, 1) and says how much of what the query asks for the row has (ADR 7).
 """
 
 from __future__ import annotations

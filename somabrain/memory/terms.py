@@ -32,6 +32,7 @@ _RUN = re.compile(rf"[{_UNDIVIDED}]+|(?:(?![{_UNDIVIDED}])[\w{_MARKS}{_INDIC}])+
 _UNDIVIDED_START = re.compile(rf"[{_UNDIVIDED}]")
 _PART = re.compile(r"\d+|[^\d_]+")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_AFTER_SIBILANT = ("ches", "shes", "sses", "xes")
 _PLURAL_MIN = 4
 """Characters that a word has at least for its plural ending to come off."""
 
@@ -58,13 +59,15 @@ def _identifier(run: str) -> list[str]:
 
 
 def singular(word: str) -> str:
-    """An English plural's singular: Harman 1991, "How effective is suffixing?", the S stemmer; else the word."""
+    """An English plural's singular, else the word.
+
+    Harman 1991, "How effective is suffixing?", the S stemmer; and after a sibilant the whole of `-es` comes off, as in
+    boxes, branches and classes.
+    """
     if len(word) < _PLURAL_MIN or word[-1] != "s" or not word.isascii():
         return word
+    if word.endswith(_AFTER_SIBILANT):
+        return word.removesuffix("es")
     if word.endswith("ies") and not word.endswith(("eies", "aies")):
         return word.removesuffix("ies") + "y"
-    if word.endswith("es") and not word.endswith(("aes", "ees", "oes")):
-        return word.removesuffix("s")
-    if not word.endswith(("us", "ss")):
-        return word.removesuffix("s")
-    return word
+    return word if word.endswith(("us", "ss")) else word.removesuffix("s")

@@ -28,7 +28,8 @@ def hyperplanes(bits: int, dimension: int) -> NDArray[np.float32]:
     stream = hashlib.shake_256(SEED).digest(2 * WORD_BYTES * bits * dimension)
     words = np.frombuffer(stream, dtype="<u4").astype(np.float64).reshape(2, bits, dimension)
     radius = np.sqrt(-2 * np.log((words[0] + 1) / WORDS))
-    return (radius * np.cos(2 * np.pi * words[1] / WORDS)).astype(np.float32)
+    planes: NDArray[np.float32] = (radius * np.cos(2 * np.pi * words[1] / WORDS)).astype(np.float32)
+    return planes
 
 
 def signs(planes: NDArray[np.float32], vectors: Sequence[NDArray[np.float32]]) -> list[bytes]:

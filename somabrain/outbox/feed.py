@@ -28,7 +28,7 @@ class Clocks:
 class Pace:
     """How many events are handed over at once, and how often things are looked at (Settings `relay_*`).
 
-    After a round, the relay rests `rest` times as long as the round took.
+    After each round of publishing, the relay rests `rest` times as long as that took.
     """
 
     batch: int

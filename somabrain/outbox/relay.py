@@ -75,6 +75,7 @@ class Relay:
         self._log = structlog.get_logger()
         self._leader = False
         self._defect: str | None = None
+        self._published_s = 0.0
         self._stop_by_s: float | None = None
         self._stopping = threading.Event()
         self._woken = threading.Event()
@@ -121,20 +122,18 @@ class Relay:
             while True:
                 self._woken.clear()
                 last = self._stopping.is_set()
-                began_s = self._clocks.monotonic_s()
                 more = self._guarded_round()
                 if last and not more:
                     break
-                self._wait(self._clocks.monotonic_s() - began_s, more=more)
+                self._wait(more=more)
         finally:
             self._close_feeds()
             self._leadership.release()
 
-    def _wait(self, worked_s: float, *, more: bool) -> None:
-        """Until there may be something to do, and at least as long a rest as `pace` asks after so much work."""
-        rest_s = min(worked_s * self._pace.rest, self._pace.backoff_max_s) if self._leader else 0.0
-        if rest_s:
-            self._stopping.wait(rest_s)
+    def _wait(self, *, more: bool) -> None:
+        """Until there may be something to do, and at least as long a rest as `pace` asks after the publishing."""
+        if self._published_s and self._pace.rest:
+            self._stopping.wait(min(self._published_s * self._pace.rest, self._pace.backoff_max_s))
         if more:
             return
         if not self._leader:
@@ -157,11 +156,14 @@ class Relay:
     def _round(self) -> bool:
         """One look at everything; whether to look again at once."""
         self._lead(held=self._leadership.held())
+        self._published_s = 0.0
         more = False
         if self._leader:
             self._do_chores()
+            began_s = self._clocks.monotonic_s()
             for feed in self._feeds:
                 more = feed.advance(self._may_go_on) or more
+            self._published_s = self._clocks.monotonic_s() - began_s
         for feed in self._feeds:
             feed.observe()
         return more

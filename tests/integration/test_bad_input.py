@@ -58,7 +58,10 @@ BAD_STATES: list[tuple[Any, str]] = [
     ({"vector_b64": 5}, "invalid_request"),
     ({"features": {"a": 1}, "vector": [1.0] * 256}, "invalid_request"),
     ({"features": {"a": 1}, "text": None}, "invalid_request"),
-    ({"text": "home"}, "embedder_unavailable"),
+    ({"text": ""}, "invalid_request"),
+    ({"text": 1}, "invalid_request"),
+    ({"text": "x" * 65_537}, "invalid_request"),
+    ({"text": "x", "features": {"at": "home"}}, "invalid_request"),
     ({"feature": {"a": 1}}, "invalid_request"),
 ]
 

@@ -103,9 +103,7 @@ def test_what_is_recalled_is_what_the_definition_says(steps: list[Memory | str],
 
 @settings(max_examples=200, deadline=None)
 @given(steps=changes, query=queries, seed=st.randoms(use_true_random=False))
-def test_how_the_memories_came_here_does_not_show(
-    steps: list[Memory | str], query: Query, seed: object
-) -> None:
+def test_how_the_memories_came_here_does_not_show(steps: list[Memory | str], query: Query, seed: object) -> None:
     index, known = applied(steps, 3)
     fresh = MemoryIndex(DIMENSION)
     shuffled = list(known.values())

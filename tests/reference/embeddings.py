@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import shake_256
@@ -23,8 +24,10 @@ class Asked:
     body: Any
 
 
-Answer = tuple[int, bytes]
-"""Status and body."""
+Answer = tuple[int, bytes | list[bytes]]
+"""Status and body, which goes out piece by piece, PAUSE_S apart."""
+
+PAUSE_S = 0.05
 
 
 def vector(text: str, dimension: int = DIMENSION) -> list[float]:
@@ -62,12 +65,15 @@ class EmbeddingServer:
                     asked_so_far.append(asked)
                     answer = left.pop(0) if left else right
                 status, body = answer(asked)
+                pieces = [body] if isinstance(body, bytes) else body
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Content-Length", str(sum(map(len, pieces))))
                 self.end_headers()
                 try:
-                    self.wfile.write(body)
+                    for piece in pieces:
+                        self.wfile.write(piece)
+                        time.sleep(PAUSE_S if len(pieces) > 1 else 0)
                 except (BrokenPipeError, ConnectionResetError):
                     self.close_connection = True
 

@@ -19,8 +19,19 @@ ACTIONS = {
         "state_list",
         "state_get",
         "namespace_list",
+        "memory_recall",
+        "memory_get",
     },
-    "brain_writer": {"option_create", "option_replace", "option_retire", "execution_record", "execution_record_batch"},
+    "brain_writer": {
+        "option_create",
+        "option_replace",
+        "option_retire",
+        "execution_record",
+        "execution_record_batch",
+        "memory_remember",
+        "memory_remember_batch",
+        "memory_forget",
+    },
     "brain_admin": {"model_export", "model_import", "event_list", "namespace_delete"},
 }
 

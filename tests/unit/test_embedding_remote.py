@@ -143,6 +143,15 @@ def test_a_slow_server_is_left_at_the_deadline() -> None:
     assert len(server.asked) == 1
 
 
+def test_an_answer_that_drips_is_left_at_the_deadline() -> None:
+    with EmbeddingServer([lambda asked: (200, [b" "] * 60)]) as server:
+        began = time.monotonic()
+        with pytest.raises(EmbedderUnavailableError, match=r"no whole answer within 0\.2 s"):
+            embedder(server.url, deadline_s=0.2).embed(["a"])
+        assert time.monotonic() - began < 0.8
+    assert len(server.asked) == 1
+
+
 def test_nobody_there_is_unavailable() -> None:
     with pytest.raises(EmbedderUnavailableError, match=r"can't be reached \(ConnectError\)"):
         embedder(f"http://127.0.0.1:{free_port()}").embed(["a"])

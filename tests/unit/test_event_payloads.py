@@ -11,6 +11,7 @@ import pytest
 
 from libs.kafka_cog.avro_schemas import load_schemas
 from somabrain.bootstrap import oak_limits, open_database, open_worlds
+from somabrain.memory_client import NewMemory, forget, remember
 from somabrain.oak.changes import Change
 from somabrain.oak.documents import option_document
 from somabrain.oak.model import Ending, Vector
@@ -55,11 +56,21 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[JournalEn
             model = parse_model(json.loads(export_model(tx, HOME, settings.memory_dim)), settings.memory_dim)
             import_model(tx, COPY, model, stamp(), manager=manager, limits=limits, replacing=False)
             manager.delete_namespace(tx, COPY, stamp())
+            remember(tx, HOME, [memory("m", ttl_s=None), memory("n", ttl_s=60)], stamp())
+            forget(tx, HOME, "m", stamp())
         with store.read(ALICE) as tx:
             entries = tx.journal()
             documents = {"go": option_document(*_with_retention(manager, tx.option(HOME, "go")))}
         assert documents["go"]["executions"] == 4
         yield entries
+
+
+def memory(memory_id: str, ttl_s: int | None) -> NewMemory:
+    vector = Vector(data=b"\x00\x00\x80\x3f" + bytes(4 * 255))
+    content = "secret \u0000 ü"
+    return NewMemory(
+        memory_id=memory_id, content=content, vector=vector, metadata={"k": [1]}, importance=1.0, ttl_s=ttl_s
+    )
 
 
 def _with_retention(manager: OptionManager, option: Any) -> tuple[Any, float]:
@@ -107,6 +118,17 @@ def test_an_event_holds_no_facts_and_no_caller(journal: list[JournalEntry]) -> N
         if entry.event.type == Change.EXECUTION_RECORDED:
             data = SCHEMAS.encode(entry.event.type, record_of(entry))
             assert not any(word in data for word in (b"home", b"moon", b"tester"))
+
+
+def test_an_event_holds_no_content(journal: list[JournalEntry]) -> None:
+    stored = [entry.event for entry in journal if entry.event.type == Change.MEMORY_STORED]
+    assert [event.payload["content_bytes"] for event in stored] == [len("secret \u0000 ü".encode())] * 2
+    assert not any(
+        b"secret" in SCHEMAS.encode(event.type, record_of(entry))
+        for entry, event in zip(
+            [entry for entry in journal if entry.event.type == Change.MEMORY_STORED], stored, strict=True
+        )
+    )
 
 
 def test_a_failed_and_a_censored_run_say_so(journal: list[JournalEntry]) -> None:
