@@ -72,8 +72,10 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite under SOMABRAIN_DATA_DIR.")
     database_pool_size: int = Field(16, ge=1, le=1000, description="Connections kept to the database.")
     database_timeout_s: float = Field(10.0, gt=0, le=600, description="Wait for a lock or a connection.")
-    embedder: Literal["hashed", "wordllama", "http"] = Field(
-        "hashed", description="What makes vectors of texts; fixed once data exist."
+    embedder: Literal["auto", "wordllama", "hashed", "http"] = Field(
+        "auto",
+        description="What makes vectors of texts, fixed once data exist; auto: what the data were written with, "
+        "else wordllama where it is installed, else hashed.",
     )
     embedder_url: str = Field("", description="Base of an OpenAI-compatible API for EMBEDDER=http, as http://host/v1.")
     embedder_model: str = Field("", description="The model to ask for there; fixed once data exist.")

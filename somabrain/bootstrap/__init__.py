@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 RELAYING_ROLES = frozenset({"all", "worker"})
 """Values of SOMABRAIN_ROLE that hand events on (DESIGN §3)."""
 
+EMBEDDER = "embedder"
+"""What the embedder's id is recorded under in the database."""
+
 RESTORER = "somabrain reconcile --from-milvus"
 """Who reports what was restored."""
 
@@ -108,7 +111,11 @@ def open_database(settings: Settings) -> Iterator[Database]:
     try:
         database.prepare()
         database.hold_to(
-            {"MEMORY_DIM": str(settings.memory_dim), "encoder": ENCODER_ID, "embedder": open_embedder(settings).id}
+            {
+                "MEMORY_DIM": str(settings.memory_dim),
+                "encoder": ENCODER_ID,
+                EMBEDDER: open_embedder(settings, database.recorded(EMBEDDER)).id,
+            }
         )
         yield database
     finally:
@@ -197,10 +204,11 @@ def open_authenticator(settings: Settings) -> Authenticator:
 def open_services(settings: Settings) -> Iterator[Services]:
     """Everything that the application asks for. Raises `ConfigurationError`."""
     with ExitStack() as stack:
-        embedder = open_embedder(settings)
         policy = EmbeddedPolicy(policy_source(settings.policy_path))
         authenticator = open_authenticator(settings)
         database = stack.enter_context(open_database(settings))
+        embedder = open_embedder(settings, database.recorded(EMBEDDER))
+        embedder.warm()
         worlds, limits, metrics, store = open_worlds(settings), oak_limits(settings), Metrics(), SqlStore(database)
         manager = OptionManager(limits=limits, worlds=worlds)
         metrics.register(

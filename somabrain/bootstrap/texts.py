@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from common.config.settings import Settings
 from somabrain.embedding.hashed import HashedEmbedder
 from somabrain.embedding.remote import RemoteEmbedder, RemoteLimits
@@ -9,9 +11,12 @@ from somabrain.embedding.wordllama import WordLlamaEmbedder
 from somabrain.ports import Embedder
 
 
-def open_embedder(settings: Settings) -> Embedder:
-    """The embedder of EMBEDDER; it reads and connects when it is first asked. Raises `ConfigurationError`."""
-    if settings.embedder == "wordllama":
+def open_embedder(settings: Settings, recorded: str | None) -> Embedder:
+    """The embedder of EMBEDDER; it reads and connects when it is first asked. Raises `ConfigurationError`.
+
+    `recorded`: the id that the database was written with, `None` where nothing was.
+    """
+    if _kind(settings, recorded) == "wordllama":
         return WordLlamaEmbedder(settings.memory_dim)
     if settings.embedder == "http":
         return RemoteEmbedder(
@@ -29,3 +34,11 @@ def open_embedder(settings: Settings) -> Embedder:
             ),
         )
     return HashedEmbedder(settings.memory_dim)
+
+
+def _kind(settings: Settings, recorded: str | None) -> str:
+    if settings.embedder != "auto":
+        return settings.embedder
+    if recorded is not None:
+        return recorded.split("-", 1)[0]
+    return "hashed" if find_spec("wordllama") is None else "wordllama"

@@ -78,6 +78,9 @@ class HashedEmbedder:
         """`HASHED_ID`."""
         return HASHED_ID
 
+    def warm(self) -> None:
+        """As the port; there is nothing to read."""
+
     def embed(self, texts: Sequence[str]) -> list[Vector]:
         """As the port says; bytes depend on nothing but the text and the dimension."""
         return [self._embed(text[:TEXT_CHARS_MAX]) for text in texts]

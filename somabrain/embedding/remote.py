@@ -90,6 +90,9 @@ class RemoteEmbedder:
         """Closes idle connections."""
         self._client.close()
 
+    def warm(self) -> None:
+        """As the port; there is nothing to read."""
+
     def embed(self, texts: Sequence[str]) -> list[Vector]:
         """As the port says. `EmbedderUnavailableError` says in one line what the endpoint did."""
         deadline = time.monotonic() + self._limits.deadline_s

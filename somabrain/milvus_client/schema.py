@@ -154,9 +154,7 @@ def _partition_key_works(connection: Connection, parameters: MilvusParameters) -
             rows = [_probe_row(parameters, tenant, sequence) for tenant in tenants]
             connection.call("probe", partial(_upsert, name, rows))
         seen = [_probe_seen(connection, name, tenant) for tenant in tenants]
-        connection.call(
-            "probe", lambda client, s: client.delete(name, filter=f'key in ["{tenants[0]}"]', timeout=s)
-        )
+        connection.call("probe", lambda client, s: client.delete(name, filter=f'key in ["{tenants[0]}"]', timeout=s))
         return seen == [[1]] * PROBE_TENANTS and not _probe_seen(connection, name, tenants[0])
     except (VectorEngineUnavailableError, VectorEngineMismatchError):
         return False

@@ -19,6 +19,10 @@ class Embedder(Protocol):
         """Names the encoding: equal ids give comparable vectors. The database is held to it (DESIGN §5.1)."""
         ...
 
+    def warm(self) -> None:
+        """Reads what the first text would have to wait for. Raises `ConfigurationError` where it can't be used."""
+        ...
+
     def embed(self, texts: Sequence[str]) -> list[Vector]:
         """A unit vector of MEMORY_DIM for each text, in order; equal texts have equal vectors. No text is empty.
 

@@ -174,6 +174,14 @@ class Database:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
+    def recorded(self, name: str) -> str | None:
+        """What `hold_to` recorded under this name. Raises `ConfigurationError`."""
+        try:
+            with self.reading() as connection:
+                return connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar_one_or_none()
+        except StoreUnavailableError as error:
+            raise self._not_opened(error.__cause__ or error) from error
+
     def hold_to(self, facts: dict[str, str]) -> None:
         """Records what the data depend on (DESIGN §5.1), or refuses other values. Raises `ConfigurationError`."""
         try:

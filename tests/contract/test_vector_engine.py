@@ -174,7 +174,9 @@ def test_ids_of_the_whole_alphabet_are_told_apart(engine: VectorEngine) -> None:
             (n, i): f"{name} {n} {i}" for n in namespaces for i in ids
         }
     engine.delete(SHELF, names[0], [(namespaces[0], "a:b"), (namespaces[1], "x" * 128)])
-    assert [engine.count(SHELF, name) for name in names] == [len(ids) * len(namespaces) - 2 * (n == 0) for n in range(6)]
+    assert [engine.count(SHELF, name) for name in names] == [
+        len(ids) * len(namespaces) - 2 * (n == 0) for n in range(6)
+    ]
     assert engine.tenants(SHELF) >= set(names)
 
 

@@ -169,12 +169,14 @@ def test_a_damaged_file_ends_in_an_error_or_in_a_count_and_clear_mends_it(tmp_pa
     engine.close()
     whole = path.read_bytes()
     middle = len(whole) // 2
-    path.write_bytes({
-        "empty": b"",
-        "garbage": os.urandom(10_000),
-        "torn": whole[:middle],
-        "overwritten": whole[:4096] + os.urandom(len(whole) - 4096),
-    }[damage])
+    path.write_bytes(
+        {
+            "empty": b"",
+            "garbage": os.urandom(10_000),
+            "torn": whole[:middle],
+            "overwritten": whole[:4096] + os.urandom(len(whole) - 4096),
+        }[damage]
+    )
     start = time.monotonic()
     with suppress(VectorEngineUnavailableError, VectorEngineMismatchError):
         engine.open()

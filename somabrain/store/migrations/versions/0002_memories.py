@@ -19,6 +19,7 @@ def _name(length: int) -> sa.String:
 
 
 _NAME, _ID = _name(64), _name(128)
+_DOUBLE, _DIGEST = sa.Float(53), sa.LargeBinary(32)
 
 
 def upgrade() -> None:
@@ -39,7 +40,7 @@ def upgrade() -> None:
         sa.Column("namespace", _NAME, nullable=False),
         sa.Column("memory_id", _ID, nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),
-        sa.Column("importance", sa.Float(53), nullable=False),
+        sa.Column("importance", _DOUBLE, nullable=False),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("expires_at_ms", sa.BigInteger(), nullable=True),
         sa.Column("vector", sa.LargeBinary(), nullable=False),
@@ -53,7 +54,7 @@ def upgrade() -> None:
         "memory_entries",
         sa.Column("tenant", _NAME, nullable=False),
         sa.Column("namespace", _NAME, nullable=False),
-        sa.Column("entry", sa.LargeBinary(32), nullable=False),
+        sa.Column("entry", _DIGEST, nullable=False),
         sa.Column("memory_id", _ID, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "namespace", "entry", "memory_id"),
         sqlite_with_rowid=False,
