@@ -67,7 +67,8 @@ HEADER = "engine index         vectors   recall@10  search p50/p95   upsert p50/
 
 def directions(array: NDArray[np.float64]) -> Matrix:
     """Each row at length 1."""
-    return (array / np.linalg.norm(array, axis=1, keepdims=True)).astype("<f4")
+    rows: Matrix = (array / np.linalg.norm(array, axis=1, keepdims=True)).astype("<f4")
+    return rows
 
 
 def uniform(rows: int) -> tuple[Matrix, Matrix]:
@@ -132,7 +133,7 @@ def ms(work: Callable[[], object]) -> float:
     return (time.perf_counter() - start) * 1000
 
 
-def settle(values: MilvusParameters, rows: int) -> None:
+def settle(values: MilvusParameters) -> None:
     """Waits until a server has sealed and indexed what was written, and serves it so."""
     if values.lite_path is not None:
         return
@@ -140,7 +141,8 @@ def settle(values: MilvusParameters, rows: int) -> None:
     client.flush(name)
     deadline = time.monotonic() + INDEX_TIMEOUT_S
     while time.monotonic() < deadline:
-        if client.describe_index(name, "vector")["indexed_rows"] >= rows:
+        segments = client.list_loaded_segments(name)
+        if segments and all(segment.state_name == "Sealed" for segment in segments):
             break
         time.sleep(0.5)
     client.close()
@@ -159,7 +161,7 @@ def measure(values: MilvusParameters, place: str, data: str, rows: int) -> Line:
             engine.upsert(Shelf.MEMORIES, TENANT, records[first : first + BATCH])
         rows_s = rows / (time.perf_counter() - start)
         upsert_ms = [ms(lambda n=n: engine.upsert(Shelf.MEMORIES, TENANT, [records[n]])) for n in range(SINGLE_UPSERTS)]  # type: ignore[misc]
-        settle(values, rows)
+        settle(values)
         search_ms, hits = [], 0
         for query, nearest in zip(queries, truth, strict=True):
             start = time.perf_counter()

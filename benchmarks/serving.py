@@ -40,9 +40,9 @@ def measure() -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="somabrain-bench-") as folder:
         starts = []
         for _ in range(STARTS):
-            with server(Path(folder)) as (_, first_answer_ms):
+            with server(Path(folder)) as (_, first_answer_ms, _):
                 starts.append(first_answer_ms)
-        with server(Path(folder)) as (client, _):
+        with server(Path(folder)) as (client, _, _):
             model = orjson.dumps(document_of(random_workload(1), DIMENSION))
             client.put("/oak/model", content=model, headers=JSON).raise_for_status()
             figures = [*_plans(client), *_executions(client, Path(folder)), _batches(client)]
@@ -55,8 +55,8 @@ def measure() -> list[Figure]:
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[tuple[httpx.Client, float]]:
-    """A client of a server of its own, and the milliseconds from its start to its first answer."""
+def server(folder: Path) -> Iterator[tuple[httpx.Client, float, int]]:
+    """A client of a server of its own, the milliseconds from its start to its first answer, and its process id."""
     port = _free_port()
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     settings = {
@@ -70,7 +70,7 @@ def server(folder: Path) -> Iterator[tuple[httpx.Client, float]]:
     )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_S) as client:
-            yield client, _until_ready(client, began)
+            yield client, _until_ready(client, began), process.pid
     finally:
         process.terminate()
         process.wait(DEADLINE_S)

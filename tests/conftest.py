@@ -76,7 +76,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def plain_settings(folder: Path, **changes: object) -> Settings:
-    """Default settings, whatever the environment says, with data in `folder`; no Milvus or text model unless asked for."""
+    """Default settings whatever the environment says, with data in `folder`; no Milvus or text model unless asked."""
     defaults = {name: field.get_default() for name, field in Settings.model_fields.items()}
     return Settings.model_validate(
         {**defaults, "milvus_uri": "off", "embedder": "hashed", "somabrain_data_dir": folder / "data", **changes}

@@ -21,6 +21,7 @@ from tests.vectors import milvus
 
 START_TIMEOUT_S = 180.0
 INNER_PORT = 19530
+TIME_TICK_MS = 50  # a read that sees all writes waits for one; by default 200
 COMPONENTS = ("rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode")
 
 
@@ -61,6 +62,7 @@ class MilvusServer:
         configuration.resolve_storage()
         for component in COMPONENTS:
             configuration.set(f"{component}.ip", "127.0.0.1")
+        configuration.set("proxy.timeTickInterval", TIME_TICK_MS)
         configuration.write_config()
 
     @property

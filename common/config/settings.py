@@ -159,10 +159,13 @@ class Settings(BaseSettings):
     )
     milvus_batch: int = Field(2000, ge=1, le=100_000, description="Changes that go to Milvus at once.")
     milvus_rest: float = Field(
-        3.0, ge=0, le=100, description="Rest after writing to Milvus, as a multiple of the time that the writing took."
+        1.0, ge=0, le=100, description="Rest after writing to Milvus, as a multiple of the time that the writing took."
     )
     milvus_check_interval_s: float = Field(
         3600.0, gt=0, le=604_800, description="Least pause between comparisons of Milvus with the database."
+    )
+    milvus_breathing_s: float = Field(
+        0.01, ge=0, le=10, description="Pause after each PAGE_ROWS documents of a comparison with Milvus."
     )
     milvus_linger_s: float = Field(0.1, ge=0, le=60, description="Time for changes to gather before they go to Milvus.")
     idempotency_ttl_s: int = Field(86_400, ge=1, description="How long an Idempotency-Key is remembered, seconds.")

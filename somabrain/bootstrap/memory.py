@@ -80,8 +80,8 @@ def vector_engine(settings: Settings, metrics: Metrics) -> Engine | None:
     )
 
 
-def projection(settings: Settings, store: SqlStore, engine: Engine) -> Projection:
-    """The documents of all tenants in this engine."""
+def projection(settings: Settings, store: SqlStore, engine: Engine, *, breathing_s: float = 0.0) -> Projection:
+    """The documents of all tenants in this engine; comparisons wait `breathing_s` between their pages."""
     return Projection(
         store=store,
         engine=engine.engine,
@@ -90,6 +90,7 @@ def projection(settings: Settings, store: SqlStore, engine: Engine) -> Projectio
         document_bytes_max=DOCUMENT_BYTES_MAX,
         page=settings.page_rows,
         disposable=engine.file is not None,
+        breathe=lambda: time.sleep(breathing_s),
     )
 
 
@@ -114,7 +115,7 @@ def open_projection(
     settings: Settings, database: Database, engine: Engine, metrics: Metrics
 ) -> Iterator[tuple[Projection, Relay]]:
     """The running projection and the relay that feeds it."""
-    held = projection(settings, SqlStore(database), engine)
+    held = projection(settings, SqlStore(database), engine, breathing_s=settings.milvus_breathing_s)
     relay = Relay(
         "projection",
         sinks=[held],

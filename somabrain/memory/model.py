@@ -13,7 +13,8 @@ class Memory:
     """A remembered item.
 
     `importance` lies in 0..1. Times are milliseconds since the epoch, UTC; `expires_at_ms` is `None` where the memory
-    does not expire. `sequence` is that of the journal row that stored it.
+    does not expire. `sequence` is that of the journal row that stored it, `checksum` the SHA-256 of its document, which
+    the vector engine holds.
     """
 
     memory_id: str
@@ -24,6 +25,7 @@ class Memory:
     expires_at_ms: int | None
     vector: Vector
     sequence: int
+    checksum: str = ""
 
     def lives_at(self, now_ms: int) -> bool:
         """Whether it has not expired."""

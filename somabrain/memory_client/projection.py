@@ -14,6 +14,7 @@ from somabrain.oak.changes import Change
 from somabrain.oak.model import FAIL, Option, Vector
 from somabrain.ports import (
     JournalEntry,
+    Mark,
     Near,
     Projected,
     ReadTransaction,
@@ -73,10 +74,12 @@ class Projection:
         document_bytes_max: int,
         page: int,
         disposable: bool,
+        breathe: Callable[[], None] = lambda: None,
     ) -> None:
         """`tenants`: all that SQL knows. `page` documents are read at once.
 
         `disposable`: the engine is this database's alone, so one that can't be used is emptied and filled again.
+        `breathe` is called between the pages of a comparison: it may wait, to leave the machine to others.
         """
         self._store = store
         self._engine = engine
@@ -85,6 +88,7 @@ class Projection:
         self._document_bytes_max = document_bytes_max
         self._page = page
         self._disposable = disposable
+        self._breathe = breathe
         self._agreed = False
 
     @property
@@ -163,21 +167,19 @@ class Projection:
     def _compared(self, tenant: TenantId, shelf: Shelf, *, repairing: bool) -> Comparison:
         marks = {(mark.namespace, mark.id): mark for batch in self._engine.marks(shelf, tenant) for mark in batch}
         report = Comparison(tenant=tenant, shelf=shelf)
-        for page in self._held(tenant, shelf):
-            wrong = []
-            for record in page:
-                mark = marks.pop((record.namespace, record.id), None)
-                missing, different = mark is None, mark is not None and mark.checksum != record.checksum
-                if missing or different:
-                    wrong.append(record)
-                report = replace(
-                    report,
-                    documents=report.documents + 1,
-                    missing=report.missing + missing,
-                    different=report.different + different,
-                )
-            if repairing and wrong:
-                self._engine.upsert(shelf, tenant, wrong)
+        for page in self._memories(tenant) if shelf is Shelf.MEMORIES else self._options(tenant):
+            held = [(own, marks.pop((own.namespace, own.id), None)) for own in page]
+            missing = [own for own, mark in held if mark is None]
+            different = [own for own, mark in held if mark is not None and mark.checksum != own.checksum]
+            report = replace(
+                report,
+                documents=report.documents + len(page),
+                missing=report.missing + len(missing),
+                different=report.different + len(different),
+            )
+            if repairing and (missing or different):
+                self._bring(shelf, tenant, [(own.namespace, own.id) for own in (*missing, *different)])
+            self._breathe()
         with self._store.read(tenant) as tx:
             newest = tx.sequence()
             kept = self._records(tx, shelf, list(marks))
@@ -187,28 +189,29 @@ class Projection:
             self._engine.delete(shelf, tenant, surplus)
         return replace(report, surplus=len(surplus), ahead=len(left) - len(surplus))
 
-    def _held(self, tenant: TenantId, shelf: Shelf) -> Iterator[list[Projected]]:
-        """All of a tenant's documents as SQL has them, a page in a transaction."""
+    def _memories(self, tenant: TenantId) -> Iterator[list[Mark]]:
+        """Marks of all of a tenant's memories as SQL has them, a page in a transaction."""
         with self._store.read(tenant) as tx:
             spaces = [space.namespace for space in tx.memories.spaces()]
+        for namespace in spaces:
+            after = 0
+            while page := self._memories_after(tenant, namespace, after):
+                yield page
+                after = page[-1].sequence
+
+    def _memories_after(self, tenant: TenantId, namespace: Namespace, after: int) -> list[Mark]:
+        with self._store.read(tenant) as tx:
+            return tx.memories.marks(namespace, after=after, limit=self._page)
+
+    def _options(self, tenant: TenantId) -> Iterator[list[Projected]]:
+        """All of a tenant's options as SQL has them, a page in a transaction."""
+        with self._store.read(tenant) as tx:
             worlds = [record.namespace for record in tx.namespaces()]
-        if shelf is Shelf.MEMORIES:
-            for namespace in spaces:
-                after = 0
-                while memories := self._memories_after(tenant, namespace, after):
-                    yield memories
-                    after = memories[-1].sequence
-            return
         for namespace in worlds:
             last = ""
-            while options := self._options_after(tenant, namespace, last):
-                yield options
-                last = options[-1].id
-
-    def _memories_after(self, tenant: TenantId, namespace: Namespace, after: int) -> list[Projected]:
-        with self._store.read(tenant) as tx:
-            stored = tx.memories.stored(namespace, after=after, limit=self._page)
-            return [projected_memory(namespace, memory) for memory in stored]
+            while page := self._options_after(tenant, namespace, last):
+                yield page
+                last = page[-1].id
 
     def _options_after(self, tenant: TenantId, namespace: Namespace, last: str) -> list[Projected]:
         with self._store.read(tenant) as tx:

@@ -11,7 +11,7 @@ from somabrain.memory.model import Memory
 from somabrain.memory_client.documents import checksum_of, memory_document
 from somabrain.oak.changes import Change, Stamp
 from somabrain.oak.model import Json, Vector
-from somabrain.ports import Event, MemorySpace, ReadTransaction, WriteTransaction
+from somabrain.ports import MemorySpace, ReadTransaction, WriteTransaction
 from somabrain.tenancy import Namespace
 
 _MS_PER_S = 1000
@@ -41,7 +41,7 @@ def remember(tx: WriteTransaction, namespace: Namespace, items: Sequence[NewMemo
 
 def restore_memories(tx: WriteTransaction, namespace: Namespace, memories: Sequence[Memory], stamp: Stamp) -> None:
     """Stores memories of distinct ids as they were, but for their place in the journal, in this order."""
-    stored = [replace(memory, sequence=tx.append(_stored(memory, namespace, stamp))) for memory in memories]
+    stored = [_journalled(tx, namespace, memory, stamp) for memory in memories]
     tx.memories.save(namespace, stored, {memory.memory_id: entries_of(memory.metadata) for memory in stored})
     _changed(tx, namespace, len(stored))
 
@@ -57,17 +57,20 @@ def _written(tx: WriteTransaction, namespace: Namespace, item: NewMemory, stamp:
         vector=item.vector,
         sequence=0,
     )
-    return replace(memory, sequence=tx.append(_stored(memory, namespace, stamp)))
+    return _journalled(tx, namespace, memory, stamp)
 
 
-def _stored(memory: Memory, namespace: Namespace, stamp: Stamp) -> Event:
+def _journalled(tx: WriteTransaction, namespace: Namespace, memory: Memory, stamp: Stamp) -> Memory:
+    """The memory with its place in the journal."""
+    checksum = checksum_of(memory_document(memory))
     payload = {
         "memory_id": memory.memory_id,
         "content_bytes": len(memory.content.encode()),
-        "checksum": checksum_of(memory_document(memory)),
+        "checksum": checksum,
         "expires_at": memory.expires_at_ms,
     }
-    return stamp.event(Change.MEMORY_STORED, namespace, payload, None)
+    sequence = tx.append(stamp.event(Change.MEMORY_STORED, namespace, payload, None))
+    return replace(memory, sequence=sequence, checksum=checksum)
 
 
 def lookup(tx: ReadTransaction, namespace: Namespace, memory_id: str, now_ms: int) -> Memory:

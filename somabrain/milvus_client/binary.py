@@ -27,7 +27,7 @@ def hyperplanes(bits: int, dimension: int) -> NDArray[np.float32]:
     """
     stream = hashlib.shake_256(SEED).digest(2 * WORD_BYTES * bits * dimension)
     words = np.frombuffer(stream, dtype="<u4").astype(np.float64).reshape(2, bits, dimension)
-    radius = np.sqrt(-2 * np.log((words[0] + 1) / WORDS))
+    radius = np.sqrt(2 * np.log(WORDS / (words[0] + 1)))
     planes: NDArray[np.float32] = (radius * np.cos(2 * np.pi * words[1] / WORDS)).astype(np.float32)
     return planes
 

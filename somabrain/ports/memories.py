@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from somabrain.memory.model import Memory, Trace
+from somabrain.ports.vectors import Mark
 from somabrain.tenancy import Namespace
 
 
@@ -36,6 +37,10 @@ class ReadMemories(Protocol):
 
     def stored(self, namespace: Namespace, *, after: int, limit: int) -> list[Memory]:
         """Memories of sequences above `after`, ascending by sequence."""
+        ...
+
+    def marks(self, namespace: Namespace, *, after: int, limit: int) -> list[Mark]:
+        """As `stored`, without what the memories hold."""
         ...
 
     def forgotten(self, namespace: Namespace, *, after: int) -> list[str]:

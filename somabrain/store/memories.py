@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, and_, delete, or_, select
 from somabrain.memory.model import Memory, Trace
 from somabrain.oak.documents import json_text
 from somabrain.oak.model import Vector
-from somabrain.ports import MemorySpace
+from somabrain.ports import Mark, MemorySpace
 from somabrain.store import tables as t
 from somabrain.store.statements import chunks
 from somabrain.tenancy import Namespace, TenantId
@@ -54,6 +54,15 @@ class SqlMemories:
         """As the port."""
         query = select(t.memories).where(*self._in(t.memories, namespace), t.memories.c.sequence > after)
         return [_memory(row) for row in self._connection.execute(query.order_by(t.memories.c.sequence).limit(limit))]
+
+    def marks(self, namespace: Namespace, *, after: int, limit: int) -> list[Mark]:
+        """As the port."""
+        m = t.memories.c
+        query = select(m.memory_id, m.sequence, m.checksum).where(*self._in(t.memories, namespace), m.sequence > after)
+        return [
+            Mark(namespace=namespace, id=row.memory_id, sequence=row.sequence, checksum=row.checksum)
+            for row in self._connection.execute(query.order_by(m.sequence).limit(limit))
+        ]
 
     def forgotten(self, namespace: Namespace, *, after: int) -> list[str]:
         """As the port."""
@@ -157,6 +166,7 @@ def _memory_columns(memory: Memory) -> dict[str, Any]:
         "importance": memory.importance,
         "created_at_ms": memory.created_at_ms,
         "expires_at_ms": memory.expires_at_ms,
+        "checksum": memory.checksum,
         "vector": memory.vector.data,
         "metadata": json_text(memory.metadata),
         "content": json.dumps(memory.content),
@@ -173,4 +183,5 @@ def _memory(row: Any) -> Memory:
         expires_at_ms=row.expires_at_ms,
         vector=Vector(data=bytes(row.vector)),
         sequence=row.sequence,
+        checksum=row.checksum,
     )

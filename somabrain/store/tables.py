@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, M
 ID_LENGTH = 128
 NAME_LENGTH = 64
 DIGEST_LENGTH = 32
+CHECKSUM_LENGTH = 64
 
 metadata = MetaData()
 
@@ -117,6 +118,7 @@ memories = Table(
     Column("importance", Float(53), nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("expires_at_ms", BigInteger, nullable=True),
+    Column("checksum", String(CHECKSUM_LENGTH), nullable=False),
     Column("vector", LargeBinary, nullable=False),
     Column("metadata", Text, nullable=False),
     Column("content", Text, nullable=False),

@@ -19,6 +19,7 @@ def _name(length: int) -> sa.String:
 
 
 _NAME, _ID = _name(64), _name(128)
+_CHECKSUM = sa.String(64)
 _DOUBLE, _DIGEST = sa.Float(53), sa.LargeBinary(32)
 
 
@@ -43,6 +44,7 @@ def upgrade() -> None:
         sa.Column("importance", _DOUBLE, nullable=False),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("expires_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("checksum", _CHECKSUM, nullable=False),
         sa.Column("vector", sa.LargeBinary(), nullable=False),
         sa.Column("metadata", sa.Text(), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
