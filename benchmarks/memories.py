@@ -27,6 +27,10 @@ REMEMBERS = 300
 RECALLS = 300
 WORDS_KNOWN = 30_000
 WORDS = (10, 60)
+WORD_LETTERS = (3, 9)
+LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
+SINGLY = 500
+"""Memories of each size that are stored one by one while it is measured."""
 REMEMBER_BAR_MS = 10.0
 RECALL_BAR_MS = 20.0
 SETTLED_S = 600.0
@@ -38,8 +42,11 @@ class Corpus:
     def __init__(self, seed: int) -> None:
         """Equal seeds give equal texts."""
         self._chance = random.Random(seed)
-        self._words = [f"{first}{number}" for number, first in enumerate("abcdefghij" * (WORDS_KNOWN // 10))]
+        self._words = ["".join(self._chance.choices(LETTERS, k=length)) for length in self._lengths()]
         self._weights = np.cumsum([1 / rank for rank in range(1, WORDS_KNOWN + 1)]).tolist()
+
+    def _lengths(self) -> list[int]:
+        return [self._chance.randint(*WORD_LETTERS) for _ in range(WORDS_KNOWN)]
 
     def text(self, words: int) -> str:
         """A text of so many words."""
@@ -64,7 +71,7 @@ def measure(sizes: tuple[int, ...]) -> Iterator[Figure]:
         stored = 0
         for size in sizes:
             with server(Path(folder)) as (client, _, process):
-                rate = _fill(client, corpus, size - stored)
+                rate = _fill(client, corpus, size - SINGLY - stored)
                 stored = size
                 yield replace(figure(f"memories stored in batches, up to {size:,}", [rate], unit="1/s"))
                 yield figure(f"until Milvus Lite has them, {size:,}", [_settled(client)], unit="s")
@@ -75,7 +82,6 @@ def measure(sizes: tuple[int, ...]) -> Iterator[Figure]:
                 yield figure(f"memory of the server before, {size:,}", [before], unit="MiB")
                 yield figure(f"memory of the server after, {size:,}", [resident_mib(process)], unit="MiB")
                 yield from _requests(client, corpus, size)
-                stored += REMEMBERS
 
 
 def _fill(client: httpx.Client, corpus: Corpus, count: int) -> float:
@@ -108,11 +114,14 @@ def _remember(client: httpx.Client, corpus: Corpus) -> None:
     client.post("/memory/remember", content=orjson.dumps(corpus.memory()), headers=JSON).raise_for_status()
 
 
+def _product_ms(size: int) -> float:
+    """The median time of a product with so many vectors."""
+    matrix, query = np.ones((size, DIMENSION), dtype=np.float32), np.ones(DIMENSION, dtype=np.float32)
+    return percentile(timed(lambda: matrix @ query, 50), 0.5)
+
+
 def _requests(client: httpx.Client, corpus: Corpus, size: int) -> Iterator[Figure]:
-    matrix, query = np.random.default_rng(1).standard_normal((size, DIMENSION), dtype=np.float32), np.ones(DIMENSION)
-    wide = query.astype(np.float32)
-    product = percentile(timed(lambda: matrix @ wide, 50), 0.5)
-    del matrix
+    product = _product_ms(size)
     recalls = timed(lambda: _recall(client, corpus), RECALLS)
     by_text = figure(
         f"recall by text, {size:,}",

@@ -137,15 +137,15 @@ class Settings(BaseSettings):
         "FLAT", description="Index of the vectors; BIN_ kinds are signed random projections, ranked again exactly."
     )
     milvus_binary_bits: int = Field(
-        1024, ge=64, le=32_768, multiple_of=8, description="Bits of a binary vector of the BIN_ kinds."
+        2048, ge=64, le=32_768, multiple_of=8, description="Bits of a binary vector of the BIN_ kinds."
     )
     milvus_nlist: int = Field(128, ge=1, le=65_536, description="Clusters of the IVF kinds.")
-    milvus_nprobe: int = Field(32, ge=1, le=65_536, description="Clusters searched of the IVF kinds.")
+    milvus_nprobe: int = Field(128, ge=1, le=65_536, description="Clusters searched of the IVF kinds.")
     milvus_m: int = Field(16, ge=2, le=2048, description="Edges of a vertex of HNSW.")
     milvus_ef_construction: int = Field(200, ge=1, le=10_000, description="Breadth of HNSW's construction.")
-    milvus_ef: int = Field(256, ge=1, le=32_768, description="Breadth of HNSW's search.")
+    milvus_ef: int = Field(512, ge=1, le=32_768, description="Breadth of HNSW's search.")
     milvus_candidates: int = Field(
-        200, ge=1, le=16_384, description="Candidates of the BIN_ kinds that are ranked again exactly, at the least."
+        300, ge=1, le=16_384, description="Candidates of the BIN_ kinds that are ranked again exactly, at the least."
     )
     milvus_timeout_s: float = Field(5.0, gt=0, le=600, description="Deadline of a request to Milvus, retries included.")
     milvus_connect_timeout_s: float = Field(

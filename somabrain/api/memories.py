@@ -55,7 +55,7 @@ def memory_remember(request: Request, body: RememberBody, idempotency_key: Idemp
     def work(_services: Services, tx: WriteTransaction, stamp: Stamp) -> Response:
         (memory,) = remember(tx, Namespace(body.namespace), [new], stamp)
         answer = present.memory(memory, body.namespace)
-        return json_response(answer, HTTPStatus.CREATED, {"Location": f"/memory/{memory.memory_id}"})
+        return json_response(answer, HTTPStatus.CREATED, {"Location": _location(memory.memory_id, body.namespace)})
 
     response = write(request, idempotency_key, work)
     services.metrics.remember_latency.observe(services.monotonic_s() - began_s)
@@ -94,8 +94,8 @@ def memory_recall(request: Request, body: RecallBody) -> Response:
     """The memories that are nearest to a state, best first. What was stored before is always among the candidates."""
     services = services_of(request)
     began_s = services.monotonic_s()
-    text = body.text
-    query = body.asked(services.encoding(body, *([] if text is None else [text])))
+    text = body.words()
+    query = body.asked(services.encoding(body, *([] if text is None else [text])), text)
     found = services.recaller.recall(
         caller_of(request).principal.tenant, Namespace(body.namespace), query, services.clock_ms()
     )
@@ -144,6 +144,11 @@ def memory_forget(
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     return write(request, idempotency_key, work)
+
+
+def _location(memory_id: str, namespace: str) -> str:
+    """Both are of alphabets that a URL takes as they are."""
+    return f"/memory/{memory_id}" + ("" if namespace == DEFAULT_NAMESPACE else f"?namespace={namespace}")
 
 
 def _new(services: Services, body: RememberBody | RememberBatch, items: Sequence[RememberItem]) -> list[NewMemory]:

@@ -18,10 +18,11 @@ from pydantic_core import PydanticCustomError
 
 from somabrain.api.schemas import BATCH_MAX, TOP_K_MAX, Metadata, Namespaced, NamespaceName, Unit
 from somabrain.api.states import FACT_NAME_MAX, Body, Components, Encoding, StateBody, state_at
+from somabrain.errors import SomabrainError
 from somabrain.memory.entries import entries_of
 from somabrain.memory.model import Query
 from somabrain.memory_client import NewMemory
-from somabrain.oak.learning import unit_vector
+from somabrain.oak.learning import facts, unit_vector
 from somabrain.oak.model import Vector
 from somabrain.oak.model_document import FACTS_MAX, OPTION_ID_PATTERN, TEXT_MAX, WHOLE
 from somabrain.tenancy import DEFAULT_NAMESPACE
@@ -115,24 +116,33 @@ class RecallBody(Namespaced):
     )
     min_score: Annotated[float, Field(ge=-SCORE_MAX, le=SCORE_MAX)] | None = None
 
-    def asked(self, encoding: Encoding) -> Query:
-        """The query. Facts are recalled by what they say. Raises as `facts` and `unit_vector`."""
-        entries = entries_of(self.filter)
-        text = self.text
-        if text is not None:
-            vector = encoding.vector(text)
+    def words(self) -> str | None:
+        """The words to look for: the query's text, or its facts as "name: value"; `None` for a vector.
+
+        Equal facts give equal words. Raises as `facts`.
+        """
+        if self.query.features is None:
+            return self.query.text
+        try:
+            known = facts(self.query.features)
+        except SomabrainError as error:
+            raise error.within("query") from None
+        return ", ".join(f"{name}: {_said(value)}" for name, value in known.values.items())
+
+    def asked(self, encoding: Encoding, words: str | None) -> Query:
+        """The query for these `words`, else for its vector. Raises as `facts` and `unit_vector`."""
+        try:
+            entries = entries_of(self.filter)
+        except SomabrainError as error:
+            error.loc = ("filter", *error.loc[1:])
+            raise
+        if words is not None:
+            vector = encoding.vector(words)
         else:
             state = state_at(self.query, encoding, "query")
             assert isinstance(state, Vector)
             vector = state
-        return Query(vector=vector, text=text, entries=entries, top_k=self.top_k, min_score=self.min_score)
-
-    @property
-    def text(self) -> str | None:
-        """The words to look for: the query's text, or its facts as "name: value"; `None` for a vector."""
-        if self.query.features is not None:
-            return ", ".join(f"{name}: {_said(value)}" for name, value in self.query.features.items())
-        return self.query.text
+        return Query(vector=vector, text=words, entries=entries, top_k=self.top_k, min_score=self.min_score)
 
 
 def _said(value: str | float) -> str:

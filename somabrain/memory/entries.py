@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from somabrain.oak.learning import facts
-from somabrain.oak.model import Json
+from somabrain.oak.model import Json, Scalar
+
+ENTRIES_KEPT = 65_536
+"""Entries whose form is kept at hand: most metadata repeat."""
 
 
 def entries_of(metadata: Mapping[str, Json]) -> frozenset[str]:
@@ -13,5 +17,12 @@ def entries_of(metadata: Mapping[str, Json]) -> frozenset[str]:
 
     Raises as `facts`.
     """
-    scalars = {name: value for name, value in metadata.items() if isinstance(value, str | bool | int | float)}
-    return facts(scalars).entries
+    return frozenset(
+        _entry(name, value) for name, value in metadata.items() if isinstance(value, str | bool | int | float)
+    )
+
+
+@lru_cache(maxsize=ENTRIES_KEPT, typed=True)
+def _entry(name: str, value: Scalar) -> str:
+    (entry,) = facts({name: value}).entries
+    return entry

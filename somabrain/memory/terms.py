@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 TERM_CHARS_MAX = 64
 """Characters kept of a term; longer ones are encoded data rather than words, and still match by their beginning."""
+
+RUNS_KEPT = 65_536
+"""Words whose terms are kept at hand, some 10 MB: nine in ten words of a text are among the most frequent (Zipf)."""
 
 _UNDIVIDED = (
     "\u0e00-\u0eff"  # Thai, Lao
@@ -41,21 +45,27 @@ def terms(text: str) -> list[str]:
     """The terms of `text` in order, with repetition; none is empty, none longer than TERM_CHARS_MAX."""
     found: list[str] = []
     for run in _RUN.findall(unicodedata.normalize("NFKC", text)):
-        if run.isascii() and run.isalpha() and (run.islower() or run[1:].islower() or run.isupper()):
-            found.append(singular(run.lower()[:TERM_CHARS_MAX]))
-        elif _UNDIVIDED_START.match(run):
-            found += [run[at : at + 2] for at in range(max(1, len(run) - 1))]
-        else:
-            found += _identifier(run)
+        found += _known_terms(run) if len(run) <= TERM_CHARS_MAX else _terms_of_run(run)
     return found
 
 
-def _identifier(run: str) -> list[str]:
+def _terms_of_run(run: str) -> tuple[str, ...]:
+    if run.isascii() and run.isalpha() and (run.islower() or run[1:].islower() or run.isupper()):
+        return (singular(run.lower()[:TERM_CHARS_MAX]),)
+    if _UNDIVIDED_START.match(run):
+        return tuple(run[at : at + 2] for at in range(max(1, len(run) - 1)))
+    return _identifier(run)
+
+
+_known_terms = lru_cache(maxsize=RUNS_KEPT)(_terms_of_run)
+
+
+def _identifier(run: str) -> tuple[str, ...]:
     """The run as one term, and its parts where it has several."""
     whole = run.casefold().strip("_")
     parts = [part.casefold() for hump in _HUMP.split(run) for part in _PART.findall(hump)]
     named = [whole, *parts] if len(parts) > 1 else [whole]
-    return [singular(name[:TERM_CHARS_MAX]) for name in named if name]
+    return tuple(singular(name[:TERM_CHARS_MAX]) for name in named if name)
 
 
 def singular(word: str) -> str:
