@@ -30,6 +30,9 @@ from somabrain.tenancy import Namespace, TenantId
 MILVUS = "milvus"
 """What the projection's position in the journals is kept under."""
 
+PATIENCE = 3
+"""Failures in a row after which an embedded engine's file is taken for damaged."""
+
 _OPTION_CHANGES = frozenset(
     {Change.OPTION_CREATED, Change.OPTION_UPDATED, Change.OPTION_RETIRED, Change.EXECUTION_RECORDED}
 )
@@ -90,6 +93,7 @@ class Projection:
         self._disposable = disposable
         self._breathe = breathe
         self._agreed = False
+        self._failures = 0
 
     @property
     def name(self) -> str:
@@ -112,13 +116,20 @@ class Projection:
             raise SinkUnavailableError(_told(error)) from error
 
     def check(self) -> list[Comparison]:
-        """Opens the engine, compares everything and repairs. Raises `SinkUnavailableError`, `StoreUnavailableError`."""
+        """Opens the engine, compares everything and repairs. Raises `SinkUnavailableError`, `StoreUnavailableError`.
+
+        An engine that is disposable and has failed `PATIENCE` times in a row is emptied first.
+        """
         self._agreed = False
         try:
+            if self._disposable and self._failures >= PATIENCE:
+                self.clear()
             self._open()
             compared = [each for tenant in self._tenants() for each in self.compare(tenant, repairing=True)]
         except (VectorEngineUnavailableError, VectorEngineMismatchError) as error:
+            self._failures += 1
             raise SinkUnavailableError(_told(error)) from error
+        self._failures = 0
         self._agreed = True
         return compared
 
