@@ -58,7 +58,7 @@ def health() -> Response:
 def readiness(request: Request) -> Response:
     """Whether requests can be served, and each component's state."""
     components = services_of(request).components()
-    ready = all(component.ready for component in components)
+    ready = all(component.ready or not component.required for component in components)
     content = {
         "status": "ready" if ready else "unavailable",
         "version": version("somabrain"),

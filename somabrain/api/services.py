@@ -36,11 +36,12 @@ class ApiSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """One part of the service and whether it works."""
+    """One part of the service and whether it works; requests can be served while those that are required do."""
 
     name: str
     ready: bool
     detail: str
+    required: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -251,6 +251,7 @@ class _Running:
 
     relays: tuple[Relay, ...]
     nearest: Nearest | None
+    projection: Projection | None = None
 
     @classmethod
     def begin(cls, stack: ExitStack, settings: Settings, database: Database, metrics: Metrics) -> _Running:
@@ -274,10 +275,15 @@ class _Running:
             relay.wake()
 
     def components(self) -> list[Component]:
-        """Each relay's state."""
-        return [
+        """Each relay's state, and whether Milvus holds what the database holds."""
+        found = [
             Component(name=relay.name, ready=(state := relay.state()).alive, detail=str(state)) for relay in self.relays
         ]
+        if self.projection is not None:
+            agreed = self.projection.agreed
+            detail = "holds what the database holds" if agreed else "not compared with the database"
+            found.append(Component(name=memory.MILVUS, ready=agreed, detail=detail, required=False))
+        return found
 
 
 @contextmanager
