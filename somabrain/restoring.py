@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from somabrain.errors import InvalidRequestError, ModelIncompatibleError
 from somabrain.memory.model import Memory
 from somabrain.memory_client import restore_memories
 from somabrain.memory_client.documents import memory_of_projected, option_of_projected
@@ -66,9 +68,9 @@ class Restoring:
             if tx.sequence():
                 return Restored(tenant=tenant, skipped=True)
             for namespace, found in sorted(options.items(), key=_name):
-                report = self._import(tx, namespace, [option_of_projected(one) for one in found], report)
+                report = self._import(tx, namespace, found, report)
             for namespace, found in sorted(memories.items(), key=_name):
-                restored = sorted((memory_of_projected(one) for one in found), key=_order)
+                restored = sorted((self._memory(one) for one in found), key=_order)
                 restore_memories(tx, namespace, restored, self._stamp)
                 report = replace(report, memories=report.memories + len(restored))
         return report
@@ -80,62 +82,93 @@ class Restoring:
                 found.setdefault(projected.namespace, []).append(projected)
         return {namespace: sorted(documents, key=_id) for namespace, documents in found.items()}
 
+    def _memory(self, projected: Projected) -> Memory:
+        with _reading(projected):
+            memory = memory_of_projected(projected)
+        components = len(memory.vector.array())
+        if components != self._limits.dimension:
+            message = f"memory {projected.id!r} has {components} components, this server {self._limits.dimension}"
+            raise ModelIncompatibleError(message)
+        return memory
+
     def _import(
-        self, tx: WriteTransaction, namespace: Namespace, documents: Sequence[Mapping[str, Any]], report: Restored
+        self, tx: WriteTransaction, namespace: Namespace, found: Sequence[Projected], report: Restored
     ) -> Restored:
-        model = parse_model(_model(documents, self._limits.dimension), self._limits.dimension)
+        drafts = _Drafts(dimension=self._limits.dimension)
+        for projected in found:
+            with _reading(projected):
+                drafts.add(option_of_projected(projected))
+        model = parse_model(drafts.model(), self._limits.dimension)
         import_model(tx, namespace, model, self._stamp, manager=self._manager, limits=self._limits, replacing=False)
         return replace(
             report,
             options=report.options + len(model.options),
             states=report.states + len(model.prototypes),
             rows=report.rows + len(model.rows),
-            rows_omitted=report.rows_omitted + sum(document["rows_omitted"] for document in documents),
+            rows_omitted=report.rows_omitted + drafts.rows_omitted,
         )
 
 
-def _model(documents: Iterable[Mapping[str, Any]], dimension: int) -> dict[str, Any]:
-    """The options' documents as one exported model."""
-    numbers: dict[str, int] = {}
-    prototypes: list[dict[str, Any]] = []
-    options, rows = [], []
-    encoder = ENCODER_ID
-    for document in documents:
-        dimension, encoder = document["memory_dim"], document["encoder"]
-        places = [_numbered(state, numbers, prototypes) for state in document["states"]]
-        options.append(document["option"])
+@contextmanager
+def _reading(projected: Projected) -> Iterator[None]:
+    """Names the document that can't be read. Raises `InvalidRequestError`."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        message = f"the document {projected.id!r} of namespace {projected.namespace} is not this service's: {error!r}"
+        raise InvalidRequestError(message) from error
+
+
+class _Drafts:
+    """Options' documents as one exported model."""
+
+    def __init__(self, dimension: int) -> None:
+        self.rows_omitted = 0
+        self._dimension = dimension
+        self._numbers: dict[str, int] = {}
+        self._prototypes: list[dict[str, Any]] = []
+        self._options: list[Any] = []
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, document: Mapping[str, Any]) -> None:
+        """Adds an option, its rows and their states. Raises `ModelIncompatibleError`."""
+        if (document["memory_dim"], document["encoder"]) != (self._dimension, ENCODER_ID):
+            message = (
+                f"an option's MEMORY_DIM and encoder are {document['memory_dim']!r} and {document['encoder']!r}, "
+                f"this server's {self._dimension} and {ENCODER_ID!r}"
+            )
+            raise ModelIncompatibleError(message)
+        self.rows_omitted += document["rows_omitted"]
+        option_id = document["option"]["option_id"]
+        self._options.append(document["option"])
+        places = [self._numbered(state) for state in document["states"]]
         for row in document["rows"]:
             start = places[row["start"]]
-            prototypes[start]["visits"] += row["executions"]
-            outcomes = sorted(
-                (-1 if y == "FAIL" else places[y], probability, reach) for y, probability, reach in row["outcomes"]
-            )
-            moved = {
-                **row,
-                "option_id": document["option"]["option_id"],
-                "start": start,
-                "outcomes": [["FAIL" if y < 0 else y, probability, reach] for y, probability, reach in outcomes],
-            }
-            rows.append(moved)
-    return {
-        "format": FORMAT,
-        "memory_dim": dimension,
-        "encoder": encoder,
-        "prototypes": prototypes,
-        "options": options,
-        "rows": sorted(rows, key=lambda row: (row["option_id"], row["start"])),
-        "primitives": [],
-        "consolidation": None,
-    }
+            self._prototypes[start]["visits"] += row["executions"]
+            outcomes = sorted((-1 if y == "FAIL" else places[y], p, reach) for y, p, reach in row["outcomes"])
+            named = [["FAIL" if y < 0 else y, p, reach] for y, p, reach in outcomes]
+            self._rows.append({**row, "option_id": option_id, "start": start, "outcomes": named})
 
+    def model(self) -> dict[str, Any]:
+        """The document of them all."""
+        return {
+            "format": FORMAT,
+            "memory_dim": self._dimension,
+            "encoder": ENCODER_ID,
+            "prototypes": self._prototypes,
+            "options": self._options,
+            "rows": sorted(self._rows, key=lambda row: (row["option_id"], row["start"])),
+            "primitives": [],
+            "consolidation": None,
+        }
 
-def _numbered(state: Mapping[str, Any], numbers: dict[str, int], prototypes: list[dict[str, Any]]) -> int:
-    """The number of the prototype that stands for `state`, a new one where there is none."""
-    key = json.dumps({name: state[name] for name in ("features", "vector_b64") if name in state}, sort_keys=True)
-    number = numbers.setdefault(key, len(prototypes))
-    if number == len(prototypes):
-        prototypes.append({"prototype": number, **state, "visits": 0})
-    return number
+    def _numbered(self, state: Mapping[str, Any]) -> int:
+        """The number of the prototype that stands for `state`, a new one where there is none."""
+        key = json.dumps({name: state[name] for name in ("features", "vector_b64") if name in state}, sort_keys=True)
+        number = self._numbers.setdefault(key, len(self._prototypes))
+        if number == len(self._prototypes):
+            self._prototypes.append({"prototype": number, **state, "visits": 0})
+        return number
 
 
 def _name(item: tuple[Namespace, Any]) -> str:

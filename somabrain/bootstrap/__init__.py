@@ -26,7 +26,7 @@ from somabrain.bootstrap import memory
 from somabrain.bootstrap.clocks import clock_ms, clocks, new_event_id
 from somabrain.bootstrap.texts import open_embedder
 from somabrain.errors import ConfigurationError, StoreUnavailableError
-from somabrain.memory_client import Nearest, OpenedEngine, Projection
+from somabrain.memory_client import MILVUS, Nearest, OpenedEngine, Projection
 from somabrain.oak.changes import Stamp
 from somabrain.oak.learning import ENCODER_ID, LearningParameters
 from somabrain.oak.model import PlanParameters
@@ -258,16 +258,14 @@ class _Running:
         """Starts what SOMABRAIN_ROLE asks for, until `stack` closes. Raises `ConfigurationError`."""
         engine = memory.vector_engine(settings, metrics)
         if settings.somabrain_role not in RELAYING_ROLES:
-            return cls(
-                relays=(), nearest=None if engine is None or engine.file is not None else OpenedEngine(engine.engine)
-            )
+            server = None if engine is None or engine.file is not None else OpenedEngine(engine.engine)
+            return cls(relays=(), nearest=server)
         relay = stack.enter_context(open_relay(settings, database, metrics))
         if engine is None:
             return cls(relays=(relay,), nearest=None)
         projection, feeder = stack.enter_context(memory.open_projection(settings, database, engine, metrics))
-        return cls(
-            relays=(relay, feeder), nearest=projection if engine.file is not None else OpenedEngine(engine.engine)
-        )
+        nearest = projection if engine.file is not None else OpenedEngine(engine.engine)
+        return cls(relays=(relay, feeder), nearest=nearest, projection=projection)
 
     def wake(self) -> None:
         """Something was committed."""
@@ -282,7 +280,7 @@ class _Running:
         if self.projection is not None:
             agreed = self.projection.agreed
             detail = "holds what the database holds" if agreed else "not compared with the database"
-            found.append(Component(name=memory.MILVUS, ready=agreed, detail=detail, required=False))
+            found.append(Component(name=MILVUS, ready=agreed, detail=detail, required=False))
         return found
 
 

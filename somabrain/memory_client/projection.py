@@ -30,7 +30,7 @@ from somabrain.tenancy import Namespace, TenantId
 MILVUS = "milvus"
 """What the projection's position in the journals is kept under."""
 
-PATIENCE = 3
+PATIENCE = 2
 """Failures in a row after which an embedded engine's file is taken for damaged."""
 
 _OPTION_CHANGES = frozenset(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from somabrain.errors import RecallUnavailableError
 from somabrain.memory.index import MemoryIndex
 from somabrain.memory.model import Memory, Query, Scored, Trace, Weights
 from somabrain.memory.scoring import boosts, exact_cosines, rounded_scores
+from somabrain.oak.learning.prototypes import CANDIDATE_MARGIN
 from somabrain.oak.model import Vector
 from somabrain.ports import MemorySpace, Near, ReadTransaction, Shelf, Store, VectorEngineUnavailableError
 from somabrain.recent import Recent
@@ -43,6 +44,11 @@ class RecallLimits:
     scan_deadline_s: float
     load_rows: int
     namespaces_max: int
+
+    @property
+    def fresh_max(self) -> int:
+        """Most memories that are read in SQL beside the engine's proposals; where there are more, all are."""
+        return max(self.exact_max, self.candidates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,22 +132,27 @@ class Recaller:
         index.version = space.version
 
     def _proposed(self, tenant: TenantId, namespace: Namespace, query: Query, now_ms: int) -> Recalled:
+        """The best of what the engine proposes and of what it may not show yet, scored from SQL.
+
+        Its position is read before it is asked: what is projected meanwhile is in neither its answer nor what is read
+        above a later position. Raises `VectorEngineUnavailableError` too where these can't be all: too much is fresh,
+        or so much of what it proposes is forgotten, expired or replaced that farther ones would have a place.
+        """
         if self._nearest is None:
             raise VectorEngineUnavailableError
-        limit = max(self._limits.candidates, 2 * query.top_k)
-        near = self._nearest.search(Shelf.MEMORIES, tenant, namespace, query.vector, limit=limit)
+        limit, fresh_max = max(self._limits.candidates, 2 * query.top_k), self._limits.fresh_max
         with self._store.read(tenant) as tx:
             position = tx.position(self._projection)
-            fresh = tx.memories.traces(
-                namespace,
-                newer_than=(position, now_ms - self._limits.staleness_ms),
-                limit=self._limits.exact_max,
-            )
-            if len(fresh) == self._limits.exact_max:
-                raise VectorEngineUnavailableError
+        near = self._nearest.search(Shelf.MEMORIES, tenant, namespace, query.vector, limit=limit)
+        with self._store.read(tenant) as tx:
+            newer_than = (position, now_ms - self._limits.staleness_ms)
+            fresh = tx.memories.traces(namespace, newer_than=newer_than, limit=fresh_max + 1)
             known = tx.memories.get(namespace, [hit.id for hit in near])
             traces = {trace.memory_id: trace for trace in fresh}
             traces.update((memory.memory_id, _trace(memory)) for memory in known.values())
+            short = len(near) == limit and _as_near(known.values(), query, near[-1].similarity, now_ms) < query.top_k
+            if short or len(fresh) > fresh_max:
+                raise VectorEngineUnavailableError
             found = _best(list(traces.values()), query, now_ms, self._weights)
             return Recalled(hits=_whole(tx, namespace, found), degraded=False)
 
@@ -184,6 +195,15 @@ def _best(traces: Sequence[Trace], query: Query, now_ms: int, weights: Weights) 
         if query.min_score is None or score >= query.min_score
     ]
     return heapq.nsmallest(query.top_k, found, key=_rank)
+
+
+def _as_near(memories: Iterable[Memory], query: Query, similarity: float, now_ms: int) -> int:
+    """How many living ones are at least this near to the query's vector."""
+    living = [memory.vector.data for memory in memories if memory.lives_at(now_ms)]
+    if not living:
+        return 0
+    vectors = np.frombuffer(b"".join(living), dtype="<f4").reshape(len(living), -1)
+    return int(np.count_nonzero(exact_cosines(vectors, query.vector.array()) >= similarity - CANDIDATE_MARGIN))
 
 
 def _rank(hit: Scored) -> tuple[float, str]:

@@ -123,7 +123,7 @@ class LiteServer:
         }
         self._process = subprocess.Popen(  # noqa: S603 - the package's own program
             [programs / "milvus", self._path, f"unix:{address}", "ERROR", self._watched()],
-            env={**os.environ, **libraries},
+            env={**os.environ, **libraries, "HOME": str(self._run)},  # it does not start without a home
             cwd=self._path.parent,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

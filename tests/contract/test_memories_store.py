@@ -9,7 +9,7 @@ import pytest
 from somabrain.memory.entries import entries_of
 from somabrain.memory.model import Memory, Trace
 from somabrain.oak.changes import Change
-from somabrain.ports import MemorySpace, ReadTransaction, Store, WriteTransaction
+from somabrain.ports import Mark, MemorySpace, ReadTransaction, Store, WriteTransaction
 from somabrain.tenancy import Namespace
 from tests.factories import ALICE, BOB, HOME, stamp
 from tests.memories import NOW_MS, memory
@@ -79,7 +79,7 @@ def test_ids_sort_by_code_point_and_are_read_page_by_page(store: Store) -> None:
         while page := tx.memories.traces(HOME, after=after, limit=5):
             after = page[-1].memory_id
             pages.append([one.memory_id for one in page])
-        assert sum(pages, []) == sorted(names)
+        assert [name for page in pages for name in page] == sorted(names)
         assert [len(page) for page in pages] == [5, 5, 2]
 
 
@@ -92,6 +92,20 @@ def test_memories_come_in_the_order_in_which_they_were_stored(store: Store) -> N
         assert [one.memory_id for one in tx.memories.stored(HOME, after=0, limit=1)] == ["b"]
         assert [one.memory_id for one in tx.memories.stored(HOME, after=2, limit=9)] == ["a", "c"]
         assert tx.memories.stored(HOME, after=2**33, limit=9) == []
+
+
+def test_marks_tell_of_the_same_memories_in_the_same_order(store: Store) -> None:
+    with store.write(ALICE) as tx:
+        save(tx, memory("a", sequence=9, checksum="f" * 64), memory("b", sequence=2, checksum="0" * 64))
+        save(tx, memory("a", sequence=5), namespace=OTHER)
+    with store.read(ALICE) as tx:
+        for after, limit in ((0, 9), (0, 1), (2, 9), (9, 9)):
+            stored = tx.memories.stored(HOME, after=after, limit=limit)
+            marks = tx.memories.marks(HOME, after=after, limit=limit)
+            assert marks == [
+                Mark(namespace=HOME, id=one.memory_id, sequence=one.sequence, checksum=one.checksum) for one in stored
+            ]
+        assert [mark.id for mark in tx.memories.marks(HOME, after=0, limit=9)] == ["b", "a"]
 
 
 def test_forgotten_ids_come_in_the_order_of_the_journal(store: Store) -> None:
