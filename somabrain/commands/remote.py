@@ -145,8 +145,8 @@ def show_option(server: Server, option_id: str, *, as_json: bool) -> None:
     print_table(("", ""), [(name, _text(value)) for name, value in option.items()])
     rows = [
         (
-            _text(row["start"].get("facts", row["start"]["prototype"])),
-            "\n".join(f"{o['probability']:.3f} {_text(o.get('facts', o['outcome']))}" for o in row["outcomes"]),
+            _state(row["start"]),
+            "\n".join(f"{o['probability']:.3f} {_state(o)}" for o in row["outcomes"]),
             _number(row["duration"]),
             _number(row["reward"]),
             str(row["executions"]),
@@ -183,8 +183,8 @@ def print_plan(answer: dict[str, Any]) -> None:
         (
             str(place),
             step["name"],
-            _text(step["from"].get("facts", step["from"]["prototype"])),
-            _text(step["to"].get("facts", step["to"]["prototype"])),
+            _state(step["from"]),
+            _state(step["to"]),
             f"{step['probability']:.3f} (≥ {step['probability_lower']:.3f})",
             _number(step["expected_duration"]),
             _number(step["expected_reward"]),
@@ -246,6 +246,14 @@ def _event_line(event: dict[str, Any]) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _state(answer: dict[str, Any]) -> str:
+    """A state as an answer tells it: its facts, its text, or its number."""
+    for name in ("facts", "text", "prototype", "outcome"):
+        if name in answer:
+            return _text(answer[name])
+    return "-"
 
 
 def _text(value: Any) -> str:

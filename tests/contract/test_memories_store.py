@@ -121,11 +121,11 @@ def test_forgotten_ids_come_in_the_order_of_the_journal(store: Store) -> None:
             forget(tx, name)
     with store.write(BOB) as tx:
         forget(tx, "bobs")
-    with store.read(ALICE) as tx:
-        assert tx.memories.forgotten(HOME, after=0) == ["b", "a", "b", "c"]
-        assert tx.memories.forgotten(HOME, after=first) == ["a", "b", "c"]
-        assert tx.memories.forgotten(HOME, after=tx.sequence()) == []
-        assert tx.memories.forgotten(OTHER, after=0) == ["elsewhere"]
+    with store.read(ALICE) as reader:
+        assert reader.memories.forgotten(HOME, after=0) == ["b", "a", "b", "c"]
+        assert reader.memories.forgotten(HOME, after=first) == ["a", "b", "c"]
+        assert reader.memories.forgotten(HOME, after=reader.sequence()) == []
+        assert reader.memories.forgotten(OTHER, after=0) == ["elsewhere"]
 
 
 def test_traces_hold_every_entry_that_is_asked_for(store: Store) -> None:
@@ -148,7 +148,7 @@ def test_traces_hold_every_entry_that_is_asked_for(store: Store) -> None:
         assert traced(tx, a="1") == ["text"]
         assert traced(tx, b="x") == ["bool", "int"]
         assert traced(tx, a=1, b="x") == ["int"]
-        assert traced(tx, a=1, b="y") == traced(tx, **{"c.a": 1}) == traced(tx, a="[1]") == []
+        assert traced(tx, a=1, b="y") == traced(tx, HOME, **{"c.a": 1}) == traced(tx, a="[1]") == []
         assert traced(tx, OTHER, a=1) == ["other"]
 
 
@@ -162,10 +162,10 @@ def test_traces_of_what_is_newer_are_those_above_a_sequence_or_not_below_a_time(
             memory("edge", sequence=3, created_at_ms=20),
         )
         save(tx, memory("elsewhere", sequence=99, created_at_ms=99), namespace=OTHER)
-    with store.read(ALICE) as tx:
+    with store.read(ALICE) as reader:
 
         def newer(sequence: int, at_ms: int, **holds: object) -> list[str]:
-            found = tx.memories.traces(HOME, entries=entries_of(holds), limit=9, newer_than=(sequence, at_ms))
+            found = reader.memories.traces(HOME, entries=entries_of(holds), limit=9, newer_than=(sequence, at_ms))
             return [one.memory_id for one in found]
 
         assert newer(3, 20) == ["edge", "late", "restored"]

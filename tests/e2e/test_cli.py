@@ -145,6 +145,53 @@ def test_export_import_and_replay(server: RunningServer, tmp_path: Path) -> None
     assert (unknown.returncode, unknown.stderr.count("\n")) == (1, 1)
 
 
+def test_memories_from_the_command_line(server: RunningServer, tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return command(*arguments, "--namespace", "cli", folder=tmp_path, settings={"SOMABRAIN_URL": server.url})
+
+    given = ["--metadata", '{"n": 1, "deep": {"a": [1]}}', "--importance", "1", "--ttl", "3600", "--id", "mine"]
+    stored = json.loads(run("remember", "a red kettle", *given, "--json").stdout)
+    assert (stored["memory_id"], stored["metadata"], stored["importance"]) == ("mine", {"n": 1, "deep": {"a": [1]}}, 1)
+    assert stored["expires_at"] > stored["created_at"]
+    found = json.loads(run("recall", "kettle", "--where", "n=1", "--min-score", "0.2", "--json").stdout)
+    assert [hit["memory_id"] for hit in found["hits"]] == ["mine"]
+    assert json.loads(run("recall", "kettle", "--where", "n=2", "--json").stdout)["hits"] == []
+    assert "a red kettle" in run("recall", "kettle").stdout
+    assert run("forget", "mine").returncode == 0
+    again = run("forget", "mine")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "memory_not_found" in again.stderr
+
+
+def test_an_import_stores_each_line_once_and_a_bad_line_stores_nothing(server: RunningServer, tmp_path: Path) -> None:
+    def run(name: str) -> subprocess.CompletedProcess[str]:
+        arguments = ["import-memories", name, "--namespace", "lines"]
+        return command(*arguments, folder=tmp_path, settings={"SOMABRAIN_URL": server.url})
+
+    def count() -> int:
+        found = httpx.post(
+            f"{server.url}/memory/recall", json={"query": {"text": "x"}, "namespace": "lines", "top_k": 100}
+        )
+        return len(found.json()["hits"])
+
+    lines = [json.dumps({"content": f"line {number}", "metadata": {"n": number}}) for number in range(40)]
+    for bad, said in (("{", "not JSON"), ("[]", "want an object"), ('{"text": "x"}', "want an object")):
+        (tmp_path / "bad.jsonl").write_text("\n".join([*lines, bad]))
+        done = run("bad.jsonl")
+        assert (done.returncode, count()) == (2, 0), done.stderr
+        assert "bad.jsonl:41" in done.stderr
+        assert said in done.stderr
+    (tmp_path / "refused.jsonl").write_text("\n".join([*lines, '{"content": "x", "importance": 2}']))
+    done = run("refused.jsonl")
+    assert (done.returncode, count()) == (1, 0)
+    assert "memories.40.importance" in done.stderr
+    (tmp_path / "good.jsonl").write_text("\n\n".join(lines) + "\n")
+    for _ in range(2):
+        assert run("good.jsonl").returncode == 0
+        assert count() == 40
+    assert run("missing.jsonl").returncode == 2
+
+
 def test_no_server_is_one_line(tmp_path: Path) -> None:
     done = command("option", "list", "--url", f"http://127.0.0.1:{free_port()}", folder=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)

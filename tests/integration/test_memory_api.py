@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from common.config.settings import Settings
 from somabrain.api.services import Services
-from somabrain.bootstrap import application, make_app, memory, open_database, open_services
+from somabrain.bootstrap import application, memory, open_database, open_services
 from somabrain.ports import Decision, Question
 from somabrain.store import SqlStore
 from tests.conftest import plain_settings
@@ -339,8 +339,7 @@ def test_a_refused_request_does_not_use_up_its_key(client: TestClient) -> None:
 
 
 def test_what_one_process_stores_the_other_recalls_at_once(settings: Settings) -> None:
-    local = {"base_url": "http://localhost"}
-    with TestClient(make_app(settings), **local) as one, TestClient(make_app(settings), **local) as two:
+    with serving(settings) as one, serving(settings) as two:
         for round_ in range(12):
             writer, reader = (one, two) if round_ % 2 else (two, one)
             remember(writer, f"round {round_}", memory_id=f"m{round_ % 5}", vector=axis(round_), metadata={"r": round_})
@@ -797,8 +796,8 @@ def walked(client: TestClient, namespace: str = "default") -> None:
         body = {"option_id": name, "name": name, "target": target, "namespace": namespace}
         assert client.post("/oak/option/create", json=body).status_code == 201
     for name, start, final in (("leave", KITCHEN, HALL), ("exit", HALL, STREET), ("leave", KITCHEN, HALL)):
-        body = {"start": start, "final": final, "rewards": [1], "namespace": namespace}
-        assert client.post(f"/oak/option/{name}/execution", json=body).status_code == 200
+        run = {"start": start, "final": final, "rewards": [1], "namespace": namespace}
+        assert client.post(f"/oak/option/{name}/execution", json=run).status_code == 200
 
 
 def test_a_plan_from_text_to_text(client: TestClient) -> None:

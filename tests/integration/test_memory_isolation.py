@@ -59,7 +59,7 @@ class Lives:
         with self.store.write(tenant) as tx:
             for _ in range(count):
                 namespace = self.rng.choice(SPACES)
-                self.now_ms += self.rng.choice([0, 1, 700])
+                self.now_ms += self.rng.choice([0, 0, 250, 500])
                 kind = self.rng.choices(["remember", "batch", "forget"], [6, 1, 3])[0]
                 self.done[kind] += 1
                 if kind == "forget":

@@ -207,7 +207,9 @@ def test_what_is_replaced_scores_by_its_new_vector(bench: Bench) -> None:
     for wanted in (query(vector("m007"), top_k=10), query(vector("elsewhere"), top_k=10)):
         found = recall.recall(ALICE, HOME, wanted, LATER_MS)
         assert told(found) == bench.exact(wanted)
-    assert told(found)[0] == ("m007", pytest.approx(1.0, abs=1e-4))
+    first, score = told(found)[0]
+    assert first == "m007"
+    assert score == pytest.approx(1.0, abs=1e-3)
     assert found.hits[0][0].content == "new"
 
 
@@ -245,11 +247,12 @@ def test_without_the_engine_the_hits_are_the_same_and_degraded(bench: Bench) -> 
 
 def test_a_filter_is_answered_exactly_without_the_engine(bench: Bench) -> None:
     bench.remember(*many(120))
-    for value in (0, 4, 4.0, 5, "4", True):
+    holding: list[tuple[Any, int]] = [(0, 24), (4, 24), (4.0, 24), (5, 0), ("4", 0), (True, 0)]
+    for value, count in holding:
         wanted = query(vector("q"), holds={"n": value}, top_k=100)
         found = bench.recaller().recall(ALICE, HOME, wanted, LATER_MS)
         assert (told(found), found.degraded, bench.asked) == (bench.exact(wanted), False, 0)
-        assert len(told(found)) == (24 if value in {0, 4} and value is not True and value != "4" else 0)
+        assert len(told(found)) == count
 
 
 def test_the_limit_is_crossed_downwards_too(bench: Bench) -> None:

@@ -35,13 +35,12 @@ CLOCKS = ("created_at", "updated_at")
 
 
 def random_state(rng: random.Random) -> dict[str, Any]:
-    return rng.choice(
-        [
-            {"features": {"at": rng.choice("abcd"), "n": rng.choice([1, True, "1", 1.5]), "\u0000é": "\U0001f600"}},
-            {"text": rng.choice(["in the kitchen", "a long dark hall", "out on the \u0000 street \U0001f600"])},
-            {"vector": [float(rng.choice("abc") == name) + 0.01 for name in "abc" * 85 + "a"]},
-        ]
-    )
+    kinds: list[dict[str, Any]] = [
+        {"features": {"at": rng.choice("abcd"), "n": rng.choice([1, True, "1", 1.5]), "\u0000é": "\U0001f600"}},
+        {"text": rng.choice(["in the kitchen", "a long dark hall", "out on the \u0000 street \U0001f600"])},
+        {"vector": [float(rng.choice("abc") == name) + 0.01 for name in "abc" * 85 + "a"]},
+    ]
+    return rng.choice(kinds)
 
 
 def live(client: TestClient, seed: int) -> None:
