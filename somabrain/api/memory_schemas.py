@@ -23,6 +23,7 @@ from somabrain.memory.entries import entries_of
 from somabrain.memory.model import Query
 from somabrain.memory_client import NewMemory
 from somabrain.oak.learning import facts, unit_vector
+from somabrain.oak.learning.states import SAFE_INTEGER
 from somabrain.oak.model import Vector
 from somabrain.oak.model_document import FACTS_MAX, OPTION_ID_PATTERN, TEXT_MAX, WHOLE
 from somabrain.tenancy import DEFAULT_NAMESPACE
@@ -44,7 +45,8 @@ def _in_bytes(value: str) -> str:
 MemoryId = Annotated[StrictStr, Field(pattern=OPTION_ID_PATTERN)]
 Content = Annotated[StrictStr, Field(min_length=1, max_length=TEXT_MAX), AfterValidator(_in_bytes)]
 Ttl = Annotated[StrictInt, Field(ge=1, le=TTL_MAX_S), WHOLE]
-Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
+_NUMBER = WithJsonSchema({"type": "number", "minimum": -SAFE_INTEGER, "maximum": SAFE_INTEGER})
+Scalar = StrictStr | StrictBool | Annotated[StrictInt | StrictFloat, _NUMBER]
 
 
 class RememberItem(Body):

@@ -12,17 +12,52 @@ from somabrain.ports import Near, Shelf, VectorEngine, VectorEngineMismatchError
 from somabrain.tenancy import Namespace, TenantId
 
 
-class OpenedEngine:
-    """`Nearest` by an engine that is opened with the first search. Thread-safe as the engine is."""
+OPENING_WAIT_S = 5.0
+"""Longest that a search waits for the engine to open; as long as MILVUS_TIMEOUT_S lets it wait for an answer."""
 
-    def __init__(self, engine: VectorEngine) -> None:
+
+class OpenedEngine:
+    """`Nearest` by an engine that is opened in the background when a search needs it. Thread-safe as the engine is.
+
+    Opening takes an engine that does not answer many times longer than a search may wait.
+    """
+
+    def __init__(self, engine: VectorEngine, *, wait_s: float = OPENING_WAIT_S) -> None:
         """`engine` may be shared with what writes to it."""
         self._engine = engine
+        self._wait_s = wait_s
+        self._lock = threading.Lock()
+        self._opening: threading.Thread | None = None
+        self._opened = False
+        self._problem = "not open yet"
 
     def search(self, shelf: Shelf, tenant: TenantId, namespace: Namespace, vector: Vector, *, limit: int) -> list[Near]:
         """As `Nearest`."""
-        self._engine.open()
-        return self._engine.search(shelf, tenant, namespace, vector, limit=limit)
+        if not self._opened:
+            self._wait_until_open()
+        try:
+            return self._engine.search(shelf, tenant, namespace, vector, limit=limit)
+        except VectorEngineUnavailableError:
+            self._opened = False  # who shares it may have closed it
+            raise
+
+    def _wait_until_open(self) -> None:
+        with self._lock:
+            if self._opening is None or not self._opening.is_alive():
+                self._opening = threading.Thread(target=self._open, name="milvus_opening", daemon=True)
+                self._opening.start()
+            opening = self._opening
+        opening.join(self._wait_s)
+        if not self._opened:
+            raise VectorEngineUnavailableError(self._problem)
+
+    def _open(self) -> None:
+        try:
+            self._engine.open()
+        except (VectorEngineUnavailableError, VectorEngineMismatchError) as error:
+            self._problem = str(error)
+        else:
+            self._opened = True
 
 
 class Paused:

@@ -246,12 +246,12 @@ class Service:
     def answered_by_milvus(self) -> bool:
         return not self.recall(ABOVE, vector(self.worlds[ABOVE].base[0]))["degraded"]
 
-    def reconcile(self, *flags: str, status: int = 0, **changes: str) -> tuple[list[dict[str, Any]], str]:
+    def reconcile(self, *flags: str, status: int = 0) -> tuple[list[dict[str, Any]], str]:
         """What `somabrain reconcile` finds and says, with the service stopped."""
         command = [Path(sys.executable).parent / "somabrain", "reconcile", "--json", *flags]
         data = {"SOMABRAIN_DATA_DIR": str(self.folder / "data"), "PATH": "/usr/bin:/bin"}
         done = subprocess.run(
-            command, env={**data, **self.settings, **changes}, cwd=self.folder, capture_output=True, text=True, check=False
+            command, env={**data, **self.settings}, cwd=self.folder, capture_output=True, text=True, check=False
         )
         assert done.returncode == status, done.stderr
         return list(json.loads(done.stdout)) if done.stdout else [], done.stderr
@@ -358,12 +358,13 @@ def killed(server: MilvusServer) -> Iterator[None]:
 
 @contextmanager
 def frozen(server: MilvusServer) -> Iterator[None]:
-    """Its connections stay open, and nothing comes."""
+    """Its connections stay open, and nothing comes; then another takes its place, for thawed it ends itself."""
     server.freeze()
     try:
         yield
     finally:
-        server.thaw()
+        server.stop(signal.SIGKILL)
+        server.start()
 
 
 @pytest.mark.parametrize("away", [killed, frozen])
@@ -491,3 +492,107 @@ def test_an_api_beside_workers_that_die(
         assert not any(call.degraded for user in users for call in user.calls)
         assert second.running.stop() == 0
         same_as_the_model(Service(service.running, settings, service.worlds, tmp_path), users)
+
+
+def test_binary_vectors_on_a_server_find_what_an_exact_search_finds(
+    tmp_path: Path, settings: dict[str, str], record_property: Record
+) -> None:
+    settings["MILVUS_INDEX_TYPE"] = "BIN_IVF_FLAT"
+    with ExitStack() as stack:
+        service = filled(tmp_path, settings, stack)
+        contents = [f"more-{number}/0" for number in range(2000)]
+        items = [{"memory_id": one[:-2], "content": one, "vector": vector(one).tolist()} for one in contents]
+        with client(service.worlds[ABOVE], service.url) as http:
+            for first in range(0, len(items), 1000):
+                body = {"memories": items[first : first + 1000]}
+                http.post("/memory/remember/batch", json=body).raise_for_status()
+        settle(service)
+        known = [*service.worlds[ABOVE].base, *contents]
+        matrix, chance, found = np.stack([vector(one) for one in known]), random.Random(4), 0
+        for wanted in chance.sample(known, 100):
+            query = near(wanted, chance)
+            answer = service.recall(ABOVE, query, 10)
+            assert (answer["hits"][0]["content"], answer["degraded"]) == (wanted, False)
+            exact = {known[place] for place in np.argsort(-(matrix @ query))[:10]}
+            found += len(exact & {hit["content"] for hit in answer["hits"]})
+        record_property("recall_at_10", found / 1000)
+        assert found / 1000 >= 0.95
+        assert service.running.stop() == 0
+        assert differing(service.reconcile()[0]) == AGREED
+
+
+def test_what_left_the_journal_is_seen_at_once(tmp_path: Path, settings: dict[str, str]) -> None:
+    """Nothing is read again for its youth, so each memory must be seen before the projection's position passes it."""
+    settings["MILVUS_STALENESS_S"] = "0"
+    with ExitStack() as stack:
+        service = filled(tmp_path, settings, stack)
+        settle(service)
+        with client(service.worlds[ABOVE], service.url) as http:
+            for number in range(20):
+                content = f"late-{number}/0"
+                body = {"memory_id": f"late-{number}", "content": content, "vector": vector(content).tolist()}
+                http.post("/memory/remember", json=body).raise_for_status()
+                until_s = time.monotonic() + 1.0
+                while time.monotonic() < until_s:
+                    answer = http.post("/memory/recall", json=recall_body(vector(content), 1)).json()
+                    assert (answer["hits"][0]["content"], answer["degraded"]) == (content, False)
+
+
+def test_what_others_did_to_the_collections_is_repaired(service: Service, settings: dict[str, str]) -> None:
+    settle(service)
+    assert service.running.stop() == 0
+    assert differing(service.reconcile()[0]) == AGREED
+    engine = vectors.milvus(
+        settings["MILVUS_URI"], prefix=settings["MILVUS_COLLECTION_PREFIX"], dimension=DIMENSION, index_type="FLAT"
+    )
+    engine.open()
+    engine.delete(Shelf.MEMORIES, ABOVE, [(HOME, f"base-{number}") for number in range(10)])
+    changed = [vectors.record(name, vector=vectors.vector(name, DIMENSION)) for name in ("base-20", "base-21")]
+    engine.upsert(Shelf.MEMORIES, ABOVE, changed)
+    engine.upsert(Shelf.MEMORIES, BELOW, [vectors.record("surplus", vector=vectors.vector("surplus", DIMENSION))])
+    engine.upsert(
+        Shelf.OPTIONS, BELOW, [vectors.record("ahead", vector=vectors.vector("a", DIMENSION), sequence=10_000)]
+    )
+    engine.close()
+    found, told = service.reconcile(status=1)
+    assert differing(found) == {"missing": 10, "different": 2, "surplus": 1, "ahead": 1}
+    assert "1 documents that are newer than this database" in told
+    assert differing(service.reconcile(status=1)[0]) == {**AGREED, "ahead": 1}
+    assert differing(service.reconcile("--rebuild")[0])["ahead"] == 0
+    assert differing(service.reconcile()[0]) == AGREED
+
+
+def test_collections_of_another_index_are_told_and_made_anew(service: Service, settings: dict[str, str]) -> None:
+    settle(service)
+    assert service.running.stop() == 0
+    for kind in ("HNSW", "BIN_IVF_FLAT"):
+        settings["MILVUS_INDEX_TYPE"] = kind
+        with ExitStack() as stack:
+            running = RunningServer(settings, service.folder)
+            stack.callback(running.stop)
+            running.start()
+            other = Service(running, settings, service.worlds, service.folder)
+            eventually(lambda: "reconcile --rebuild" in str(other.component("projection")), 20.0, lambda: running.log)
+            for name in ("projection", "milvus"):
+                print(other.component(name))
+            answer = other.recall(ABOVE, vector("base-3/0"))
+            assert (answer["hits"][0]["content"], answer["degraded"]) == ("base-3/0", True)
+            with client(service.worlds[ABOVE], other.url) as http:
+                body = {"memory_id": "base-4", "content": "base-4/0", "vector": vector("base-4/0").tolist()}
+                assert http.post("/memory/remember", json=body).status_code == httpx.codes.CREATED
+            assert other.component("projection")["ready"] is True
+            assert other.component("milvus")["ready"] is False
+            assert running.stop() == 0
+        found, told = service.reconcile(status=1)
+        print(told)
+        assert found == []
+        assert told.count("\n") == 1
+        assert f"not {kind}; `somabrain reconcile --rebuild` makes it anew" in told or "BINARY_VECTOR" in told
+        found, _ = service.reconcile("--rebuild")
+        assert differing(found) == {**AGREED, "missing": sum(BASE.values()) + len(BASE)}
+        assert differing(service.reconcile()[0]) == AGREED
+        with ExitStack() as stack:
+            running = RunningServer(settings, service.folder)
+            stack.callback(running.stop)
+            running.start()
+            settle(Service(running, settings, service.worlds, service.folder))
