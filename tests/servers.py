@@ -137,6 +137,7 @@ class RunningServer:
             "SOMABRAIN_PORT": str(self.port),
             "SOMABRAIN_DATA_DIR": str(folder / "data"),
             "SOMABRAIN_LOG_LEVEL": "warning",
+            "EMBEDDER": "hashed",
         }
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         self._environment = {**kept, **base, **settings}

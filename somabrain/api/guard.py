@@ -151,7 +151,9 @@ class GuardedRoute(APIRoute):
             _adopt_trace(request)
             principal = await _authenticated(services, request)
             body, parsed, refusal = await _read(services, request, action.body)
-            await _allowed(services, request, principal, action=action_id, namespace=_namespace(request, parsed))
+            await _allowed(
+                services, request, principal, action=action_id, namespace=_namespace(request, parsed, action.body)
+            )
             if not services.settings.oak_enabled and request.url.path.startswith("/oak"):
                 raise OakDisabledError
             if refusal is not None:
@@ -176,12 +178,17 @@ async def _authenticated(services: Services, request: Request) -> Principal:
     return services.authenticator.authenticate(headers)
 
 
-def _namespace(request: Request, parsed: Any) -> str:
-    """The namespace that the request concerns; one that is malformed is refused by the route, after the policy."""
-    named = parsed.get("namespace") if isinstance(parsed, dict) else None
-    if named is None and isinstance(parsed, dict):
-        named = _namespace_of_items(parsed)
-    if named is None:
+def _namespace(request: Request, parsed: Any, kind: BodyKind) -> str:
+    """The namespace that the request concerns, named where its route reads it: in the body, else in path or query.
+
+    One that is malformed is refused by the route, after the policy.
+    """
+    if kind in {BodyKind.SINGLE, BodyKind.BATCH}:
+        named = None
+        if isinstance(parsed, dict):
+            named = parsed.get("namespace")
+            named = _namespace_of_items(parsed) if named is None else named
+    else:
         named = request.path_params.get("namespace") or request.query_params.get("namespace")
     return named if isinstance(named, str) and is_name(named) else DEFAULT_NAMESPACE
 

@@ -64,7 +64,9 @@ def option_create(request: Request, body: OptionCreate, idempotency_key: Idempot
         option_id = body.option_id or services.new_event_id()
         option, _ = services.manager.create(tx, Namespace(body.namespace), option_id, spec, stamp)
         services.metrics.options_created.inc()
-        return _option_response(services, option, status=HTTPStatus.CREATED, location=f"/oak/option/{option_id}")
+        return _option_response(
+            services, option, status=HTTPStatus.CREATED, location=_location(option_id, body.namespace)
+        )
 
     return write(request, idempotency_key, work)
 
@@ -270,6 +272,10 @@ def execution_record_batch(request: Request, body: ExecutionBatch, idempotency_k
 def _spec(services: Services, body: OptionCreate) -> OptionSpec:
     settings = services.settings
     return body.spec(services.encoding(body), kappa=settings.kappa, gamma=settings.gamma, alpha=settings.alpha)
+
+
+def _location(option_id: str, namespace: str) -> str:
+    return f"/oak/option/{option_id}" + ("" if namespace == DEFAULT_NAMESPACE else f"?namespace={namespace}")
 
 
 def _option_response(services: Services, option: Option, *, status: int = 200, location: str | None = None) -> Response:

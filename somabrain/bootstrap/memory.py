@@ -35,7 +35,7 @@ EXPIRER = "somabrain"
 """Who reports that a memory has expired."""
 
 EXPIRED_AT_ONCE = 1000
-"""Most expired memories that are deleted in one round."""
+"""Most expired memories that are read at once."""
 
 _MS_PER_S = 1000
 _POLL_S = 0.05
@@ -181,11 +181,12 @@ def expiry(settings: Settings, store: SqlStore) -> Chore:
 
     def work() -> None:
         stamp = Stamp(now_ms=clock_ms(), reported_by=EXPIRER, new_event_id=new_event_id)
-        over: dict[tuple[TenantId, Namespace], list[str]] = {}
-        for tenant, namespace, memory_id in store.expired_memories(stamp.now_ms, EXPIRED_AT_ONCE):
-            over.setdefault((tenant, namespace), []).append(memory_id)
-        for (tenant, namespace), ids in over.items():
-            with store.write(tenant) as tx:
-                expire(tx, namespace, ids, stamp)
+        while found := store.expired_memories(stamp.now_ms, EXPIRED_AT_ONCE):
+            over: dict[tuple[TenantId, Namespace], list[str]] = {}
+            for tenant, namespace, memory_id in found:
+                over.setdefault((tenant, namespace), []).append(memory_id)
+            for (tenant, namespace), ids in over.items():
+                with store.write(tenant) as tx:
+                    expire(tx, namespace, ids, stamp)
 
     return Chore(name="memory_expiry", interval_s=settings.memory_expiry_interval_s, work=work)

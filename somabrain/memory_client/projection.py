@@ -272,7 +272,7 @@ class Projection:
             ordered = sorted(changed, key=_place)
             for first in range(0, len(ordered), self._page):
                 self._bring(shelf, tenant, ordered[first : first + self._page])
-            if ordered:  # it waits for all writes: recall rests on it that what is behind the position is seen
+            if ordered and shelf is Shelf.MEMORIES:  # it waits for all writes: recall must see what the position passes
                 self._engine.get(shelf, tenant, ordered[-1][0], [ordered[-1][1]])
 
     def _options_of(self, tenant: TenantId, namespaces: set[Namespace]) -> set[Key]:

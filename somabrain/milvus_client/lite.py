@@ -25,6 +25,9 @@ OWNER_TIMEOUT_S = 1.0
 
 STOP_TIMEOUT_S = 2.0
 LOOK_S = 0.005
+_FOLDERS = ("HOME", "TMPDIR")
+"""Where the engine keeps what it leaves behind: it does not start without a home, and logs to the other."""
+
 LEFTOVERS = ("", "-journal", "-wal", "-shm")  # https://www.sqlite.org/tempfiles.html
 
 
@@ -123,7 +126,7 @@ class LiteServer:
         }
         self._process = subprocess.Popen(  # noqa: S603 - the package's own program
             [programs / "milvus", self._path, f"unix:{address}", "ERROR", self._watched()],
-            env={**os.environ, **libraries, "HOME": str(self._run)},  # it does not start without a home
+            env={**os.environ, **libraries, **dict.fromkeys(_FOLDERS, str(self._run))},
             cwd=self._path.parent,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -58,7 +58,7 @@ class ReadMemories(Protocol):
     ) -> list[Trace]:
         """Memories with ids above `after`, by id, whose metadata hold all `entries` (RFC 8785 of `[key, value]`).
 
-        `newer_than` = (sequence, created_at_ms): only those above the one or not below the other.
+        `newer_than` = (sequence, created_at_ms): only those above the one or not below the other; any `limit` of them.
         """
         ...
 

@@ -83,13 +83,15 @@ class SqlMemories:
         """As the port."""
         m = t.memories.c
         query = select(m.memory_id, m.vector, m.importance, m.created_at_ms, m.expires_at_ms)
-        query = query.where(*self._in(t.memories, namespace), m.memory_id > after)
+        query = query.where(*self._in(t.memories, namespace))
         for entry in sorted(entries):
             query = query.where(m.memory_id.in_(self._holding(namespace, entry)))
-        if newer_than is not None:
+        if newer_than is None:
+            query = query.where(m.memory_id > after).order_by(m.memory_id)
+        else:  # neither an order nor a bound by id, or SQLite reads the namespace by id instead of by these indexes
             query = query.where(or_(m.sequence > newer_than[0], m.created_at_ms >= newer_than[1]))
-        rows = self._connection.execute(query.order_by(m.memory_id).limit(limit))
-        return [
+        rows = self._connection.execute(query.limit(limit))
+        found = [
             Trace(
                 memory_id=row.memory_id,
                 vector=Vector(data=bytes(row.vector)),
@@ -99,6 +101,7 @@ class SqlMemories:
             )
             for row in rows
         ]
+        return sorted((trace for trace in found if trace.memory_id > after), key=lambda trace: trace.memory_id)
 
     def _holding(self, namespace: Namespace, entry: str) -> Select[tuple[str]]:
         e = t.memory_entries.c

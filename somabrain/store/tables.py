@@ -124,6 +124,7 @@ memories = Table(
     Column("content", Text, nullable=False),
     Index("memories_by_sequence", "tenant", "namespace", "sequence"),
     Index("memories_by_expiry", "expires_at_ms"),
+    Index("memories_by_creation", "tenant", "namespace", "created_at_ms"),
 )
 
 memory_entries = Table(

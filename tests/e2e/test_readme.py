@@ -62,7 +62,7 @@ BLOCK = re.compile(r"<!-- (run|shows) -->\n```\n(.*?)```", re.DOTALL)
 
 @pytest.mark.parametrize("pages", [["quick-start"], ["memory"], ["options", "planning"]])
 def test_every_command_of_the_user_manual(tmp_path: Path, pages: list[str]) -> None:
-    with somabrain({}, tmp_path) as server:
+    with somabrain({"EMBEDDER": "auto"}, tmp_path) as server:
         for page in pages:
             said = ""
             blocks = BLOCK.findall((ROOT / "docs" / "user-manual" / f"{page}.md").read_text(encoding="utf-8"))

@@ -207,3 +207,29 @@ def test_the_schema_documents_every_refusal(tmp_path: Path) -> None:
             if "requestBody" in operation:
                 assert {"400", "413", "415"} <= documented, (method, path)
     assert json.dumps(described).count("HTTPValidationError") == 0
+
+
+ONE_NAMESPACE = """package somabrain.option
+import rego.v1
+decision := {"allow": input.namespace == "mine", "deny": set(), "limit": null}
+"""
+
+
+def test_the_policy_sees_the_namespace_that_the_route_uses(tmp_path: Path) -> None:
+    policy = tmp_path / "one.rego"
+    policy.write_text(ONE_NAMESPACE)
+    with TestClient(make_app(plain_settings(tmp_path, policy_path=policy)), base_url="http://localhost") as client:
+        for method, path, body, _ in requests():
+            if path in {"/oak/namespaces", "/events"}:
+                continue
+            if isinstance(body, dict) and body:
+                mine = client.request(method, path, json={**body, "namespace": "mine"})
+                elsewhere = client.request(method, path, params={"namespace": "mine"}, json=body)
+                against = client.request(method, f"{path}?namespace=mine", json={**body, "namespace": "yours"})
+            else:
+                inside = path.replace("/namespace/x", "/namespace/mine")
+                mine = client.request(method, inside, params={"namespace": "mine"}, json=body)
+                elsewhere = client.request(method, path, json={"namespace": "mine"} if body is None else body)
+                against = client.request(method, path, params={"namespace": "yours"}, json=body)
+            assert mine.status_code != 403, (method, path, mine.text)
+            assert (elsewhere.status_code, against.status_code) == (403, 403), (method, path)

@@ -229,9 +229,7 @@ class Service:
     def lag(self) -> tuple[float, float]:
         """Changes that Milvus has not had, and the seconds that the oldest has waited."""
         lines = httpx.get(f"{self.url}/metrics", timeout=10.0).text.splitlines()
-        told = {
-            line.split("{")[0]: float(line.rsplit(" ", 1)[1]) for line in lines if '{sink="milvus"}' in line
-        }
+        told = {line.split("{")[0]: float(line.rsplit(" ", 1)[1]) for line in lines if '{sink="milvus"}' in line}
         return told.get("outbox_pending", -1.0), told.get("outbox_oldest_seconds", -1.0)
 
     def component(self, name: str) -> dict[str, Any]:
@@ -309,9 +307,7 @@ def filled(folder: Path, settings: dict[str, str], stack: ExitStack, **roles: st
     worlds = {
         tenant: World(
             tenant=tenant,
-            key=new_key(
-                folder / "keys.json", tenant=tenant, subject="test", roles=["brain_admin"], expires_at=None
-            ),
+            key=new_key(folder / "keys.json", tenant=tenant, subject="test", roles=["brain_admin"], expires_at=None),
             base=[f"base-{number}/0" for number in range(BASE[tenant])],
         )
         for tenant in (BELOW, ABOVE)

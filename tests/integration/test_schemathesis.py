@@ -64,7 +64,7 @@ def application(services: Services) -> Application:
 
 @pytest.fixture
 def app(application: Application, services: Services) -> Iterator[Application]:
-    """The application, with an option that has run; of what it is asked something must be to its liking."""
+    """The application, with an option that has run and a memory; of what it is asked something must be to its liking."""
     begin_anew(application, services)
     seeded = accepted(services)
     yield application
@@ -72,13 +72,14 @@ def app(application: Application, services: Services) -> Iterator[Application]:
 
 
 def begin_anew(application: Application, services: Services) -> None:
-    """Leaves one option that has run, and nothing else."""
+    """Leaves one option that has run, a memory of the same id, and what was remembered under others."""
     services.store.expire_replies(END_OF_TIME_MS)
     with TestClient(application, base_url=URL) as client:
         for known in client.get("/oak/namespaces").json()["namespaces"]:
             client.delete(f"/oak/namespace/{known['namespace']}")
         client.post("/oak/option/create", json={"option_id": OPTION, "name": "go", "target": AFTER})
         client.post(f"/oak/option/{OPTION}/execution", json={"start": BEFORE, "final": AFTER, "rewards": [1]})
+        client.post("/memory/remember", json={"memory_id": OPTION, "content": "the door is open"})
 
 
 def accepted(services: Services) -> float:

@@ -24,6 +24,7 @@ WRONG = {
     "Adapters know neither the edge nor the use cases": ("somabrain/policy/document.py", "import somabrain.api"),
     "Only bootstrap opens adapters": ("somabrain/api/guard.py", "import somabrain.auth.keys"),
     "Only bootstrap and the outbox open the store": ("somabrain/app.py", "import somabrain.store"),
+    "Only milvus_client imports pymilvus": ("somabrain/store/codec.py", "import pymilvus"),
     "Only the edge and adapters are observed": ("somabrain/oak/option_manager.py", "import somabrain.observability"),
     "What observes knows none of what is observed": ("somabrain/observability/logs.py", "import somabrain.api"),
     "The core does no I/O and has no clock, chance, log, task or vendor but numpy": (

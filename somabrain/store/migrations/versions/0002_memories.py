@@ -52,6 +52,7 @@ def upgrade() -> None:
     )
     op.create_index("memories_by_sequence", "memories", ["tenant", "namespace", "sequence"])
     op.create_index("memories_by_expiry", "memories", ["expires_at_ms"])
+    op.create_index("memories_by_creation", "memories", ["tenant", "namespace", "created_at_ms"])
     op.create_table(
         "memory_entries",
         sa.Column("tenant", _NAME, nullable=False),
