@@ -32,6 +32,7 @@ def memory(memory_id: str, **changes: Any) -> Memory:
         "expires_at_ms": None,
         "vector": vector(memory_id),
         "sequence": 1,
+        "checksum": "",
     }
     return Memory(**{**values, **changes})
 

@@ -25,7 +25,7 @@ class Memory:
     expires_at_ms: int | None
     vector: Vector
     sequence: int
-    checksum: str = ""
+    checksum: str
 
     def lives_at(self, now_ms: int) -> bool:
         """Whether it has not expired."""

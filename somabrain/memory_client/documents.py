@@ -61,6 +61,7 @@ def memory_of_projected(projected: Projected) -> Memory:
         expires_at_ms=None if expires_at is None else timestamp_ms(expires_at),
         vector=projected.vector,
         sequence=projected.sequence,
+        checksum=projected.checksum,
     )
 
 

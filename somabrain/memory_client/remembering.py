@@ -56,6 +56,7 @@ def _written(tx: WriteTransaction, namespace: Namespace, item: NewMemory, stamp:
         expires_at_ms=None if item.ttl_s is None else stamp.now_ms + item.ttl_s * _MS_PER_S,
         vector=item.vector,
         sequence=0,
+        checksum="",
     )
     return _journalled(tx, namespace, memory, stamp)
 

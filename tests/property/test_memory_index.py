@@ -38,6 +38,7 @@ def memories(draw: st.DrawFn) -> Memory:
         expires_at_ms=draw(st.sampled_from([None, NOW_MS - 1, NOW_MS, NOW_MS + 1])),
         vector=unit_vector(draw(components), DIMENSION),
         sequence=1,
+        checksum="",
     )
 
 
@@ -123,6 +124,7 @@ def test_a_thousand_replacements_of_one_memory_leave_one() -> None:
         expires_at_ms=None,
         vector=unit_vector([1.0, 0.0, 0.0, 0.0], DIMENSION),
         sequence=1,
+        checksum="",
     )
     for number in range(1000):
         index.apply((), [replace(memory, content=f"tea {number}")], number)
