@@ -13,7 +13,7 @@ from somabrain.api import present
 from somabrain.api.guard import caller_of
 from somabrain.api.memory_schemas import RecallBody, RememberBatch, RememberBody, RememberItem
 from somabrain.api.pages import DEFAULT_NAMESPACE, NamespaceQuery
-from somabrain.api.routing import NAMED, WITH_BODY, guarded_router, refusals
+from somabrain.api.routing import NAMED, WITH_BODY, guarded_router, location, refusals
 from somabrain.api.services import Services, services_of
 from somabrain.api.writes import IdempotencyKey, json_response, rounded, write
 from somabrain.errors import SomabrainError
@@ -55,7 +55,9 @@ def memory_remember(request: Request, body: RememberBody, idempotency_key: Idemp
     def work(_services: Services, tx: WriteTransaction, stamp: Stamp) -> Response:
         (memory,) = remember(tx, Namespace(body.namespace), [new], stamp)
         answer = present.memory(memory, body.namespace)
-        return json_response(answer, HTTPStatus.CREATED, {"Location": _location(memory.memory_id, body.namespace)})
+        return json_response(
+            answer, HTTPStatus.CREATED, {"Location": location(f"/memory/{memory.memory_id}", body.namespace)}
+        )
 
     response = write(request, idempotency_key, work)
     services.metrics.remember_latency.observe(services.monotonic_s() - began_s)
@@ -144,11 +146,6 @@ def memory_forget(
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     return write(request, idempotency_key, work)
-
-
-def _location(memory_id: str, namespace: str) -> str:
-    """Both are of alphabets that a URL takes as they are."""
-    return f"/memory/{memory_id}" + ("" if namespace == DEFAULT_NAMESPACE else f"?namespace={namespace}")
 
 
 def _new(services: Services, body: RememberBody | RememberBatch, items: Sequence[RememberItem]) -> list[NewMemory]:

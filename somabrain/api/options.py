@@ -22,7 +22,7 @@ from somabrain.api.pages import (
     state_after,
     state_cursor,
 )
-from somabrain.api.routing import ETAG, LOCATION, NAMED, WITH_BODY, OptionPath, guarded_router, refusals
+from somabrain.api.routing import ETAG, LOCATION, NAMED, WITH_BODY, OptionPath, guarded_router, location, refusals
 from somabrain.api.schemas import ExecutionBatch, ExecutionBody, OptionCreate, OptionReplace, SearchBody
 from somabrain.api.services import Services, services_of
 from somabrain.api.states import state_at
@@ -65,7 +65,7 @@ def option_create(request: Request, body: OptionCreate, idempotency_key: Idempot
         option, _ = services.manager.create(tx, Namespace(body.namespace), option_id, spec, stamp)
         services.metrics.options_created.inc()
         return _option_response(
-            services, option, status=HTTPStatus.CREATED, location=_location(option_id, body.namespace)
+            services, option, HTTPStatus.CREATED, location(f"/oak/option/{option_id}", body.namespace)
         )
 
     return write(request, idempotency_key, work)
@@ -274,14 +274,10 @@ def _spec(services: Services, body: OptionCreate) -> OptionSpec:
     return body.spec(services.encoding(body), kappa=settings.kappa, gamma=settings.gamma, alpha=settings.alpha)
 
 
-def _location(option_id: str, namespace: str) -> str:
-    return f"/oak/option/{option_id}" + ("" if namespace == DEFAULT_NAMESPACE else f"?namespace={namespace}")
-
-
-def _option_response(services: Services, option: Option, *, status: int = 200, location: str | None = None) -> Response:
+def _option_response(services: Services, option: Option, status: int = 200, where: str | None = None) -> Response:
     headers = {"ETag": f'"{option.version}"'}
-    if location is not None:
-        headers["Location"] = location
+    if where is not None:
+        headers["Location"] = where
     return json_response(present.option(option, services.manager.tau_s(option)), status, headers)
 
 

@@ -11,7 +11,7 @@ from somabrain.api.answers import Problem
 from somabrain.api.errors import PROBLEM_JSON, TITLES
 from somabrain.api.guard import GuardedRoute
 from somabrain.oak.model_document import OPTION_ID_PATTERN
-from somabrain.tenancy import NAME_PATTERN
+from somabrain.tenancy import DEFAULT_NAMESPACE, NAME_PATTERN
 
 OptionPath = Annotated[str, Path(pattern=OPTION_ID_PATTERN, description="The option's id.")]
 NamespacePath = Annotated[str, Path(pattern=NAME_PATTERN, description="The namespace.")]
@@ -49,6 +49,11 @@ _OF_REFUSALS: Mapping[int, dict[str, Any]] = {
 def guarded_router(tag: str) -> APIRouter:
     """A router whose every route asks the policy."""
     return APIRouter(route_class=GuardedRoute, tags=[tag])
+
+
+def location(path: str, namespace: str) -> str:
+    """The address of what was created, as its Location header tells it."""
+    return path if namespace == DEFAULT_NAMESPACE else f"{path}?namespace={namespace}"
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -11,7 +11,6 @@ from somabrain.oak.model import Vector
 from somabrain.ports import Near, Shelf, VectorEngine, VectorEngineMismatchError, VectorEngineUnavailableError
 from somabrain.tenancy import Namespace, TenantId
 
-
 OPENING_WAIT_S = 5.0
 """Longest that a search waits for the engine to open; as long as MILVUS_TIMEOUT_S lets it wait for an answer."""
 
@@ -64,7 +63,7 @@ class Paused:
     """`Nearest` that is left alone for a while after it has failed, so that one recall waits for it and not each."""
 
     def __init__(self, nearest: Nearest, *, pause_s: float, monotonic_s: Callable[[], float]) -> None:
-        """For `pause_s` after a failure every search fails at once; then one is tried, and the others wait for it not."""
+        """For `pause_s` after a failure every search fails at once; then one is tried, the others not."""
         self._nearest = nearest
         self._pause_s = pause_s
         self._monotonic_s = monotonic_s

@@ -44,15 +44,17 @@ TIMEOUT_S = 5.0
 """MILVUS_TIMEOUT_S: the deadline of a search, and the pause after one that failed."""
 
 SLOW_S = 1.0
+LAG_S = 2.0
+"""Longest that a change waits for Milvus while more come."""
+
 BACK_WITHIN_S = 90.0
-"""From the engine's first answer until the lag is 0: the pauses between attempts have grown to half a minute."""
+"""From the engine's first answer until the lag is gone: the pauses between attempts have grown to half a minute."""
 
 TOLERANCE = 1e-3
 """Of a score beside the cosine: what a few minutes of age take off, and float32."""
 
 AT_HOME, AT_WORK = {"features": {"at": "home"}}, {"features": {"at": "work"}}
 Away = Callable[[MilvusServer], AbstractContextManager[None]]
-Record = Callable[[str, object], None]
 
 
 @lru_cache(maxsize=100_000)
@@ -65,7 +67,8 @@ def near(content: str, chance: random.Random) -> NDArray[np.float32]:
     """A unit vector whose cosine with that of the content is about .8, and far smaller with all others."""
     noise = vector(f"noise {chance.random()}")
     mixed = vector(content) + 0.7 * noise
-    return (mixed / np.linalg.norm(mixed)).astype(np.float32)
+    unit: NDArray[np.float32] = (mixed / np.linalg.norm(mixed)).astype(np.float32)
+    return unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +144,8 @@ class Worker(threading.Thread):
             self._told("execution", http, "POST", "/oak/option/go/execution", body)
         elif drawn < 0.55:
             answer = self._told("plan", http, "POST", "/oak/plan", {"start_state": AT_HOME, "target_feature": AT_WORK})
-            self._expect(answer.get("reached") is True, f"no plan: {answer}")
+            if answer.get("reached") is not True:
+                self._fault(f"no plan: {answer}")
         else:
             self._recall(http, self._chance.choice([*self._world.base, *self.mine.values()]))
 
@@ -168,21 +172,21 @@ class Worker(threading.Thread):
         answer = self._told("recall", http, "POST", "/memory/recall", recall_body(query))
         known = [*self._world.base, *self.mine.values()]
         for fault in wrong(answer.get("hits", []), query, wanted, known, before):
-            self._expect(False, f"{fault} (degraded: {answer.get('degraded')})")
+            self._fault(f"{fault} (degraded: {answer.get('degraded')})")
 
     def _told(self, kind: str, http: httpx.Client, method: str, path: str, body: object) -> dict[str, Any]:
         began_s = time.monotonic()
         answer = http.request(method, path, json=body)
         ended_s = time.monotonic()
-        self._expect(answer.is_success, f"{kind}: {answer.status_code} {answer.text}")
+        if not answer.is_success:
+            self._fault(f"{kind}: {answer.status_code} {answer.text}")
         told = dict(answer.json()) if answer.content else {}
         degraded = bool(told.get("degraded"))
         self.calls.append(Call(kind=kind, began_s=began_s, ended_s=ended_s, degraded=degraded))
         return told
 
-    def _expect(self, holds: bool, what: str) -> None:  # noqa: FBT001 - as assert
-        if not holds:
-            self.faults.append(f"{time.monotonic():.1f} {self.name}: {what}")
+    def _fault(self, what: str) -> None:
+        self.faults.append(f"{time.monotonic():.1f} {self.name}: {what}")
 
 
 def recall_body(query: NDArray[np.float32], top_k: int = 5) -> dict[str, Any]:
@@ -208,7 +212,7 @@ def wrong(
             yield f"{hit['content']} scores {hit['score']}"
     last = hits[-1]["score"] if hits else -1.0
     cosines = np.stack([vector(content) for content in known]) @ query
-    lost = {known[place] for place in np.flatnonzero(cosines > last + 2 * TOLERANCE)} - set(found)
+    lost = {one for one, cosine in zip(known, cosines, strict=True) if cosine > last + 2 * TOLERANCE} - set(found)
     if lost:
         yield f"{sorted(lost)} should be among {found} for {wanted}"
 
@@ -246,13 +250,18 @@ class Service:
 
     def reconcile(self, *flags: str, status: int = 0) -> tuple[list[dict[str, Any]], str]:
         """What `somabrain reconcile` finds and says, with the service stopped."""
-        command = [Path(sys.executable).parent / "somabrain", "reconcile", "--json", *flags]
+        command = [str(Path(sys.executable).parent / "somabrain"), "reconcile", "--json", *flags]
         data = {"SOMABRAIN_DATA_DIR": str(self.folder / "data"), "PATH": "/usr/bin:/bin"}
         done = subprocess.run(
             command, env={**data, **self.settings}, cwd=self.folder, capture_output=True, text=True, check=False
         )
         assert done.returncode == status, done.stderr
         return list(json.loads(done.stdout)) if done.stdout else [], done.stderr
+
+
+def measured(name: str, value: object) -> None:
+    """Tells it to who runs the tests with -rP."""
+    sys.stdout.write(f"{name}: {value}\n")
 
 
 def differing(found: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -364,9 +373,7 @@ def frozen(server: MilvusServer) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("away", [killed, frozen])
-def test_half_a_minute_without_the_engine_under_load(
-    service: Service, milvus_server: MilvusServer, away: Away, record_property: Record
-) -> None:
+def test_half_a_minute_without_the_engine_under_load(service: Service, milvus_server: MilvusServer, away: Away) -> None:
     settle(service)
     with loaded(service) as workers:
         time.sleep(5.0)
@@ -377,12 +384,12 @@ def test_half_a_minute_without_the_engine_under_load(
             pending, oldest_s = service.lag()
             back_s = time.monotonic()
         answers_s = time.monotonic()
-        eventually(lambda: service.lag()[0] == 0 and service.answered_by_milvus(), BACK_WITHIN_S, service.lag)
+        eventually(lambda: service.lag()[1] < LAG_S and service.answered_by_milvus(), BACK_WITHIN_S, service.lag)
         whole_s = time.monotonic()
         time.sleep(5.0)
-    record_property("restart_s", round(answers_s - back_s, 1))
-    record_property("lag_gone_s", round(whole_s - answers_s, 1))
-    record_property("lag_away", (pending, oldest_s))
+    measured("restart_s", round(answers_s - back_s, 1))
+    measured("lag_gone_s", round(whole_s - answers_s, 1))
+    measured("lag_away", (pending, oldest_s))
     assert [fault for worker in workers for fault in worker.faults] == []
     assert pending > 0
     assert oldest_s > AWAY_S / 2
@@ -400,18 +407,18 @@ def test_half_a_minute_without_the_engine_under_load(
         for kind in ("recall", "remember"):
             times = sorted(call.seconds for call in calls if call.kind == kind and call.ended_s > gone_s)
             shares = {share: round(1000 * times[int(share * len(times))]) for share in (0.5, 0.95, 0.99)}
-            record_property(f"{name}_{kind}_ms", (len(times), shares, round(1000 * times[-1])))
+            measured(f"{name}_{kind}_ms", (len(times), shares, round(1000 * times[-1])))
     slow = [call for call in (*above, *below) if call.seconds > SLOW_S]
-    record_property("slow", [(call.kind, round(call.began_s - gone_s, 1), round(call.seconds, 1)) for call in slow])
+    measured("slow", [(call.kind, round(call.began_s - gone_s, 1), round(call.seconds, 1)) for call in slow])
     assert all(call.kind == "recall" and call in recalls for call in slow)
     assert all(call.seconds < TIMEOUT_S + SLOW_S for call in slow)
     assert len(slow) <= WORKERS + (answers_s + TIMEOUT_S - gone_s) / TIMEOUT_S
+    eventually(lambda: service.lag()[0] == 0, 60.0, service.lag)
     same_as_the_model(service, workers)
 
 
 def same_as_the_model(service: Service, workers: Sequence[Worker]) -> None:
     """At rest every answer is exact, and what Milvus holds is what the database holds."""
-    eventually(lambda: service.lag()[0] == 0, 60.0, service.lag)
     chance = random.Random(3)
     held: dict[str, int] = {}
     for tenant, world in service.worlds.items():
@@ -430,7 +437,7 @@ def same_as_the_model(service: Service, workers: Sequence[Worker]) -> None:
     assert {one["tenant"]: one["documents"] for one in found if one["shelf"] == "memories"} == held
 
 
-def test_a_start_without_the_engine(service: Service, milvus_server: MilvusServer, record_property: Record) -> None:
+def test_a_start_without_the_engine(service: Service, milvus_server: MilvusServer) -> None:
     settle(service)
     assert service.running.stop() == 0
     wanted = vector(service.worlds[ABOVE].base[7])
@@ -445,20 +452,18 @@ def test_a_start_without_the_engine(service: Service, milvus_server: MilvusServe
         service.running.start()
         with ThreadPoolExecutor(8) as pool:
             told = list(pool.map(recalled, range(40)))
-        record_property("recalls_s", sorted(round(seconds, 1) for seconds, _ in told)[-10:])
+        measured("recalls_s", sorted(round(seconds, 1) for seconds, _ in told)[-10:])
         assert all(degraded for _, degraded in told)
         assert max(seconds for seconds, _ in told) < TIMEOUT_S + SLOW_S
         start = time.monotonic()
         assert service.running.stop() == 0
-        record_property("stop_s", round(time.monotonic() - start, 1))
+        measured("stop_s", round(time.monotonic() - start, 1))
         service.running.start()
         assert recalled(0)[1] is True
     eventually(service.answered_by_milvus, BACK_WITHIN_S, lambda: service.component("projection"))
 
 
-def test_an_api_beside_workers_that_die(
-    tmp_path: Path, settings: dict[str, str], database_url: str, record_property: Record
-) -> None:
+def test_an_api_beside_workers_that_die(tmp_path: Path, settings: dict[str, str], database_url: str) -> None:
     settings["DATABASE_URL"] = database_url
     with ExitStack() as stack:
         service = filled(tmp_path, settings, stack, SOMABRAIN_ROLE="api")
@@ -482,17 +487,15 @@ def test_an_api_beside_workers_that_die(
             )
             taken_s = time.monotonic()
             time.sleep(3.0)
-        record_property("takeover_s", round(taken_s - killed_s, 1))
-        record_property("lag_gone_s", round(eventually(lambda: second.lag()[0] == 0, 30.0, second.lag), 1))
+        measured("takeover_s", round(taken_s - killed_s, 1))
+        measured("lag_gone_s", round(eventually(lambda: second.lag()[0] == 0, 30.0, second.lag), 1))
         assert [fault for user in users for fault in user.faults] == []
         assert not any(call.degraded for user in users for call in user.calls)
         assert second.running.stop() == 0
         same_as_the_model(Service(service.running, settings, service.worlds, tmp_path), users)
 
 
-def test_binary_vectors_on_a_server_find_what_an_exact_search_finds(
-    tmp_path: Path, settings: dict[str, str], record_property: Record
-) -> None:
+def test_binary_vectors_on_a_server_find_what_an_exact_search_finds(tmp_path: Path, settings: dict[str, str]) -> None:
     settings["MILVUS_INDEX_TYPE"] = "BIN_IVF_FLAT"
     with ExitStack() as stack:
         service = filled(tmp_path, settings, stack)
@@ -511,7 +514,7 @@ def test_binary_vectors_on_a_server_find_what_an_exact_search_finds(
             assert (answer["hits"][0]["content"], answer["degraded"]) == (wanted, False)
             exact = {known[place] for place in np.argsort(-(matrix @ query))[:10]}
             found += len(exact & {hit["content"] for hit in answer["hits"]})
-        record_property("recall_at_10", found / 1000)
+        measured("recall_at_10", found / 1000)
         assert found / 1000 >= 0.95
         assert service.running.stop() == 0
         assert differing(service.reconcile()[0]) == AGREED
@@ -558,19 +561,23 @@ def test_what_others_did_to_the_collections_is_repaired(service: Service, settin
     assert differing(service.reconcile()[0]) == AGREED
 
 
+def await_problem(service: Service, problem: str) -> None:
+    """Waits until /readyz says this of the projection."""
+    eventually(lambda: problem in service.component("projection")["detail"], 20.0, lambda: service.running.log)
+
+
 def test_collections_of_another_index_are_told_and_made_anew(service: Service, settings: dict[str, str]) -> None:
     settle(service)
     assert service.running.stop() == 0
-    for kind in ("HNSW", "BIN_IVF_FLAT"):
+    differences = {"HNSW": "its index is FLAT, not HNSW", "BIN_IVF_FLAT": "not BINARY_VECTOR dim=2048"}
+    for kind, difference in differences.items():
         settings["MILVUS_INDEX_TYPE"] = kind
         with ExitStack() as stack:
             running = RunningServer(settings, service.folder)
             stack.callback(running.stop)
             running.start()
             other = Service(running, settings, service.worlds, service.folder)
-            eventually(lambda: "reconcile --rebuild" in str(other.component("projection")), 20.0, lambda: running.log)
-            for name in ("projection", "milvus"):
-                print(other.component(name))
+            await_problem(other, difference)
             answer = other.recall(ABOVE, vector("base-3/0"))
             assert (answer["hits"][0]["content"], answer["degraded"]) == ("base-3/0", True)
             with client(service.worlds[ABOVE], other.url) as http:
@@ -580,10 +587,10 @@ def test_collections_of_another_index_are_told_and_made_anew(service: Service, s
             assert other.component("milvus")["ready"] is False
             assert running.stop() == 0
         found, told = service.reconcile(status=1)
-        print(told)
-        assert found == []
-        assert told.count("\n") == 1
-        assert f"not {kind}; `somabrain reconcile --rebuild` makes it anew" in told or "BINARY_VECTOR" in told
+        assert (found, told.count("\n")) == ([], 1)
+        assert told.startswith("somabrain: Milvus could not be compared: ")
+        assert told.endswith("; `somabrain reconcile --rebuild` makes it anew\n")
+        assert difference in told
         found, _ = service.reconcile("--rebuild")
         assert differing(found) == {**AGREED, "missing": sum(BASE.values()) + len(BASE)}
         assert differing(service.reconcile()[0]) == AGREED
