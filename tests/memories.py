@@ -75,7 +75,14 @@ def recaller(
     )
 
 
-def projection(store: SqlStore, engine: VectorEngine, *, dimension: int = DIMENSION) -> Projection:
+def projection(
+    store: SqlStore,
+    positions: RelayPositions,
+    engine: VectorEngine,
+    *,
+    dimension: int = DIMENSION,
+    breathe: Callable[[], None] = lambda: None,
+) -> Projection:
     """The projection of `store` into `engine`, which is that of its database alone."""
     return Projection(
         store=store,
@@ -85,6 +92,8 @@ def projection(store: SqlStore, engine: VectorEngine, *, dimension: int = DIMENS
         document_bytes_max=60_000,
         page=7,
         disposable=True,
+        positions=positions,
+        breathe=breathe,
     )
 
 

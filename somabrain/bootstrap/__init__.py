@@ -134,7 +134,7 @@ def held_projection(settings: Settings) -> Iterator[Projection]:
     """The projection to the vector engine, in the hands of this process alone. Raises `ConfigurationError`."""
     engine = _wanted_engine(settings)
     with open_database(settings) as database, memory.alone(database, engine, settings.database_timeout_s):
-        held = memory.projection(settings, SqlStore(database), engine)
+        held = memory.projection(settings, database, engine)
         try:
             yield held
         finally:
@@ -258,13 +258,19 @@ class _Running:
         """Starts what SOMABRAIN_ROLE asks for, until `stack` closes. Raises `ConfigurationError`."""
         engine = memory.vector_engine(settings, metrics)
         if settings.somabrain_role not in RELAYING_ROLES:
-            server = None if engine is None or engine.file is not None else OpenedEngine(engine.engine)
+            server = (
+                None
+                if engine is None or engine.file is not None
+                else OpenedEngine(engine.engine, wait_s=settings.milvus_timeout_s)
+            )
             return cls(relays=(), nearest=server)
         relay = stack.enter_context(open_relay(settings, database, metrics))
         if engine is None:
             return cls(relays=(relay,), nearest=None)
         projection, feeder = stack.enter_context(memory.open_projection(settings, database, engine, metrics))
-        nearest = projection if engine.file is not None else OpenedEngine(engine.engine)
+        nearest = (
+            projection if engine.file is not None else OpenedEngine(engine.engine, wait_s=settings.milvus_timeout_s)
+        )
         return cls(relays=(relay, feeder), nearest=nearest, projection=projection)
 
     def wake(self) -> None:

@@ -80,8 +80,9 @@ def vector_engine(settings: Settings, metrics: Metrics) -> Engine | None:
     )
 
 
-def projection(settings: Settings, store: SqlStore, engine: Engine, *, breathing_s: float = 0.0) -> Projection:
+def projection(settings: Settings, database: Database, engine: Engine, *, breathing_s: float = 0.0) -> Projection:
     """The documents of all tenants in this engine; comparisons wait `breathing_s` between their pages."""
+    store = SqlStore(database)
     return Projection(
         store=store,
         engine=engine.engine,
@@ -90,6 +91,7 @@ def projection(settings: Settings, store: SqlStore, engine: Engine, *, breathing
         document_bytes_max=DOCUMENT_BYTES_MAX,
         page=settings.page_rows,
         disposable=engine.file is not None,
+        positions=RelayPositions(database),
         breathe=lambda: time.sleep(breathing_s),
     )
 
@@ -115,7 +117,7 @@ def open_projection(
     settings: Settings, database: Database, engine: Engine, metrics: Metrics
 ) -> Iterator[tuple[Projection, Relay]]:
     """The running projection and the relay that feeds it."""
-    held = projection(settings, SqlStore(database), engine, breathing_s=settings.milvus_breathing_s)
+    held = projection(settings, database, engine, breathing_s=settings.milvus_breathing_s)
     relay = Relay(
         "projection",
         sinks=[held],

@@ -16,6 +16,7 @@ from somabrain.ports import (
     JournalEntry,
     Mark,
     Near,
+    Positions,
     Projected,
     ReadTransaction,
     Shelf,
@@ -77,11 +78,13 @@ class Projection:
         document_bytes_max: int,
         page: int,
         disposable: bool,
+        positions: Positions,
         breathe: Callable[[], None] = lambda: None,
     ) -> None:
         """`tenants`: all that SQL knows. `page` documents are read at once.
 
         `disposable`: the engine is this database's alone, so one that can't be used is emptied and filled again.
+        `positions` are set back before documents are repaired, since recall takes the engine's word for what is before.
         `breathe` is called between the pages of a comparison: it may wait, to leave the machine to others.
         """
         self._store = store
@@ -91,6 +94,7 @@ class Projection:
         self._document_bytes_max = document_bytes_max
         self._page = page
         self._disposable = disposable
+        self._positions = positions
         self._breathe = breathe
         self._agreed = False
         self._failures = 0
@@ -112,8 +116,7 @@ class Projection:
         try:
             self._follow(entries[0].tenant, entries)
         except (VectorEngineUnavailableError, VectorEngineMismatchError) as error:
-            self._agreed = False
-            raise SinkUnavailableError(_told(error)) from error
+            raise self._failed(error) from error
 
     def check(self) -> list[Comparison]:
         """Opens the engine, compares everything and repairs. Raises `SinkUnavailableError`, `StoreUnavailableError`.
@@ -128,14 +131,22 @@ class Projection:
             compared = [each for tenant in self._tenants() for each in self.compare(tenant, repairing=True)]
         except (VectorEngineUnavailableError, VectorEngineMismatchError) as error:
             self._failures += 1
-            raise SinkUnavailableError(_told(error)) from error
+            raise self._failed(error) from error
         self._failures = 0
         self._agreed = True
         return compared
 
+    def _failed(self, error: VectorEngineUnavailableError | VectorEngineMismatchError) -> SinkUnavailableError:
+        """One that is not what it was is opened anew by the next attempt."""
+        self._agreed = False
+        if isinstance(error, VectorEngineMismatchError):
+            self._engine.close()
+        return SinkUnavailableError(str(error) or (type(error).__doc__ or "").strip().split("\n", 1)[0])
+
     def _open(self) -> None:
         try:
-            self._engine.open()
+            if self._engine.open():
+                self._positions.reset(MILVUS)
         except VectorEngineMismatchError:
             if not self._disposable:
                 raise
@@ -152,6 +163,7 @@ class Projection:
     def clear(self) -> None:
         """Empties the engine; `check` fills it again. Raises as `VectorEngine.clear`."""
         self._agreed = False
+        self._positions.reset(MILVUS)
         for shelf in Shelf:
             self._engine.clear(shelf)
         self._engine.open()
@@ -171,13 +183,26 @@ class Projection:
     def compare(self, tenant: TenantId, *, repairing: bool) -> list[Comparison]:
         """Compares a tenant's documents one by one, and makes the engine's right where `repairing`.
 
-        Raises as `VectorEngine` and `Store`.
+        While memories are repaired the tenant's position is before the first of them, so that recall reads them in SQL;
+        at the end it is where the journal was when the comparison began. Raises as `VectorEngine` and `Store`.
         """
-        return [self._compared(tenant, shelf, repairing=repairing) for shelf in Shelf]
+        with self._store.read(tenant) as tx:
+            newest, position = tx.sequence(), tx.position(MILVUS)
+        found = [self._compared(tenant, shelf, repairing=repairing) for shelf in (Shelf.MEMORIES, Shelf.OPTIONS)]
+        if repairing and (newest > position or not found[0].agrees):
+            self._positions.advance(MILVUS, tenant, max(newest, position))
+        return found
+
+    def _set_back(self, tenant: TenantId, before: int) -> None:
+        """Puts the position at `before`, unless it is there already or earlier."""
+        with self._store.read(tenant) as tx:
+            position = tx.position(MILVUS)
+        if before < position:
+            self._positions.advance(MILVUS, tenant, before)
 
     def _compared(self, tenant: TenantId, shelf: Shelf, *, repairing: bool) -> Comparison:
         marks = {(mark.namespace, mark.id): mark for batch in self._engine.marks(shelf, tenant) for mark in batch}
-        report = Comparison(tenant=tenant, shelf=shelf)
+        report, last = Comparison(tenant=tenant, shelf=shelf), None
         for page in self._memories(tenant) if shelf is Shelf.MEMORIES else self._options(tenant):
             held = [(own, marks.pop((own.namespace, own.id), None)) for own in page]
             missing = [own for own, mark in held if mark is None]
@@ -189,7 +214,10 @@ class Projection:
                 different=report.different + len(different),
             )
             if repairing and (missing or different):
+                if shelf is Shelf.MEMORIES:
+                    self._set_back(tenant, min(own.sequence for own in (*missing, *different)) - 1)
                 self._bring(shelf, tenant, [(own.namespace, own.id) for own in (*missing, *different)])
+                last = (page[-1].namespace, page[-1].id)
             self._breathe()
         with self._store.read(tenant) as tx:
             newest = tx.sequence()
@@ -198,6 +226,8 @@ class Projection:
         surplus = [key for key in left if marks[key].sequence <= newest]
         if repairing and surplus:
             self._engine.delete(shelf, tenant, surplus)
+        if last is not None and shelf is Shelf.MEMORIES:
+            self._see(tenant, last)
         return replace(report, surplus=len(surplus), ahead=len(left) - len(surplus))
 
     def _memories(self, tenant: TenantId) -> Iterator[list[Mark]]:
@@ -272,8 +302,12 @@ class Projection:
             ordered = sorted(changed, key=_place)
             for first in range(0, len(ordered), self._page):
                 self._bring(shelf, tenant, ordered[first : first + self._page])
-            if ordered and shelf is Shelf.MEMORIES:  # it waits for all writes: recall must see what the position passes
-                self._engine.get(shelf, tenant, ordered[-1][0], [ordered[-1][1]])
+            if ordered and shelf is Shelf.MEMORIES:
+                self._see(tenant, ordered[-1])
+
+    def _see(self, tenant: TenantId, key: Key) -> None:
+        """A read that waits for all writes: a search must see what the position is going to pass."""
+        self._engine.get(Shelf.MEMORIES, tenant, key[0], [key[1]])
 
     def _options_of(self, tenant: TenantId, namespaces: set[Namespace]) -> set[Key]:
         """Options of whole namespaces, those that SQL has and those that the engine has."""
@@ -297,7 +331,3 @@ class Projection:
 
 def _place(key: Key) -> tuple[str, str]:
     return key[0].value, key[1]
-
-
-def _told(error: VectorEngineUnavailableError | VectorEngineMismatchError) -> str:
-    return str(error) or (type(error).__doc__ or "").strip().split("\n", 1)[0]

@@ -11,9 +11,6 @@ from somabrain.oak.model import Vector
 from somabrain.ports import Near, Shelf, VectorEngine, VectorEngineMismatchError, VectorEngineUnavailableError
 from somabrain.tenancy import Namespace, TenantId
 
-OPENING_WAIT_S = 5.0
-"""Longest that a search waits for the engine to open; as long as MILVUS_TIMEOUT_S lets it wait for an answer."""
-
 
 class OpenedEngine:
     """`Nearest` by an engine that is opened in the background when a search needs it. Thread-safe as the engine is.
@@ -21,8 +18,8 @@ class OpenedEngine:
     Opening takes an engine that does not answer many times longer than a search may wait.
     """
 
-    def __init__(self, engine: VectorEngine, *, wait_s: float = OPENING_WAIT_S) -> None:
-        """`engine` may be shared with what writes to it."""
+    def __init__(self, engine: VectorEngine, *, wait_s: float) -> None:
+        """`engine` may be shared with what writes to it. A search waits at most `wait_s` for it to open."""
         self._engine = engine
         self._wait_s = wait_s
         self._lock = threading.Lock()

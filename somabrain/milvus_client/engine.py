@@ -76,16 +76,16 @@ class MilvusEngine:
         self._opened = False
         self._planes: NDArray[np.float32] | None = None
 
-    def open(self) -> None:
+    def open(self) -> bool:
         """As the port."""
         with self._lock:
             if self._opened:
-                return
+                return False
             schema.prove_index(self._parameters)
             self._connection.open()
-            for shelf in Shelf:
-                schema.prove(self._connection, self._parameters, shelf)
+            made = [schema.prove(self._connection, self._parameters, shelf) for shelf in Shelf]
             self._opened = True
+            return any(made)
 
     def close(self) -> None:
         """As the port."""

@@ -61,12 +61,12 @@ def fields(parameters: MilvusParameters) -> dict[str, tuple[str, Mapping[str, in
     }
 
 
-def prove(connection: Connection, parameters: MilvusParameters, shelf: Shelf) -> None:
-    """Makes a shelf's collection where it is missing. Raises `VectorEngineMismatchError` where it is another."""
+def prove(connection: Connection, parameters: MilvusParameters, shelf: Shelf) -> bool:
+    """Makes a shelf's collection where it is missing; whether it was. Another: `VectorEngineMismatchError`."""
     name, timeout_s = parameters.collection(shelf), parameters.connect_timeout_s
     if not connection.call("describe", lambda client, s: client.has_collection(name, timeout=s), timeout_s=timeout_s):
         create(connection, parameters, name)
-        return
+        return True
     found = connection.call("describe", lambda client, s: client.describe_collection(name, timeout=s))
     differences = list(_differences(fields(parameters), found))
     if differences:
@@ -80,6 +80,7 @@ def prove(connection: Connection, parameters: MilvusParameters, shelf: Shelf) ->
     else:  # its maker died between the two
         connection.call("create", lambda client, s: _index(client, parameters, name, s), timeout_s=timeout_s)
     connection.call("load", lambda client, s: client.load_collection(name, timeout=s), timeout_s=timeout_s)
+    return False
 
 
 def _differences(wanted: Mapping[str, tuple[str, Mapping[str, int]]], found: Mapping[str, Any]) -> list[str]:

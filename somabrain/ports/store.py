@@ -231,6 +231,18 @@ class SinkUnavailableError(Exception):
         super().__init__(detail or (type(self).__doc__ or "").strip().split("\n", 1)[0])
 
 
+class Positions(Protocol):
+    """How far sinks have come in each tenant's journal: `ReadTransaction.position` tells the same."""
+
+    def advance(self, sink: str, tenant: TenantId, sequence: int) -> None:
+        """Records that the sink has all entries up to `sequence`, be that more or fewer than before."""
+        ...
+
+    def reset(self, sink: str) -> None:
+        """Records that the sink has nothing, of any tenant."""
+        ...
+
+
 class EventSink(Protocol):
     """Where events go when they leave the service. Used by one thread at a time."""
 

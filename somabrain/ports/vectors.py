@@ -87,8 +87,11 @@ class VectorEngine(Protocol):
     other than `search` see every write that was acknowledged before.
     """
 
-    def open(self) -> None:
-        """Connects, proves the engine's version and index, and makes missing collections. Again: nothing."""
+    def open(self) -> bool:
+        """Connects, proves the engine's version and index, and makes missing collections. Again: nothing.
+
+        Whether a collection had to be made, so that what was in it is gone.
+        """
         ...
 
     def close(self) -> None:

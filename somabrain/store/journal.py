@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Select, and_, func, null, select
+from sqlalchemy import Select, and_, delete, func, null, select
 
 from somabrain.ports import JournalEntry
 from somabrain.store import codec
@@ -47,9 +47,14 @@ class RelayPositions:
             return [codec.journal_entry_of(dict(row)) for row in rows]
 
     def advance(self, sink: str, tenant: TenantId, sequence: int) -> None:
-        """Records that the sink has all entries up to `sequence`."""
+        """Records that the sink has all entries up to `sequence`, be that more or fewer than before."""
         with self._database.writing() as connection:
             connection.execute(self._upsert, [{"sink": sink, "tenant": tenant.value, "sequence": sequence}])
+
+    def reset(self, sink: str) -> None:
+        """Records that the sink has nothing, of any tenant."""
+        with self._database.writing() as connection:
+            connection.execute(delete(t.relay_positions).where(t.relay_positions.c.sink == sink))
 
     def backlog(self, sink: str) -> Backlog:
         """What the sink still has to be given."""

@@ -175,7 +175,7 @@ class Lives:
 def test_twenty_thousand_operations_of_two_tenants(settings: Settings) -> None:
     with open_database(settings) as database:
         store, engine, positions = SqlStore(database), MemoryVectorEngine(), RelayPositions(database)
-        held = projection(store, engine)
+        held = projection(store, positions, engine)
         lives = Lives(store, tuple(recaller(store, limits=LIMITS) for _ in range(2)), random.Random(20_000))
         most, rounds = OPERATIONS["sqlite" if database.sqlite else "postgresql"], 0
         while lives.done.total() < most:

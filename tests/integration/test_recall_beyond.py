@@ -60,7 +60,8 @@ class Bench:
         return found
 
     def follow(self) -> None:
-        follow(self.store, RelayPositions(self.database), projection(self.store, self.engine), [ALICE, BOB])
+        positions = RelayPositions(self.database)
+        follow(self.store, positions, projection(self.store, positions, self.engine), [ALICE, BOB])
 
     def remember(self, *items: NewMemory, namespace: Namespace = HOME, at_ms: int = NOW_MS) -> None:
         with self.store.write(ALICE) as tx:
@@ -346,7 +347,7 @@ def test_an_engine_of_another_make_is_as_good_as_none(bench: Bench) -> None:
 
 def test_a_projection_that_was_not_compared_yet_is_not_searched(bench: Bench) -> None:
     bench.remember(*many(120))
-    held = projection(bench.store, bench.engine)
+    held = projection(bench.store, RelayPositions(bench.database), bench.engine)
     recall, wanted = recaller(bench.store, held, limits=BEYOND), query(vector("q"))
     assert recall.recall(ALICE, HOME, wanted, LATER_MS).degraded is True
     held.check()
@@ -360,8 +361,35 @@ def test_a_projection_that_was_not_compared_yet_is_not_searched(bench: Bench) ->
     assert recall.recall(ALICE, HOME, wanted, LATER_MS).degraded is True
 
 
+@pytest.mark.parametrize("rebuilding", [False, True])
+def test_recall_is_right_while_the_engine_is_filled_again(bench: Bench, *, rebuilding: bool) -> None:
+    bench.remember(*many(120))
+    bench.follow()
+    wanted, recall = query(vector("q")), bench.recaller()
+    seen: list[tuple[bool, bool]] = []
+
+    def ask() -> None:
+        found = recall.recall(ALICE, HOME, wanted, LATER_MS)
+        seen.append((told(found) == bench.exact(wanted), found.degraded))
+
+    ask()
+    held = projection(bench.store, RelayPositions(bench.database), bench.engine, breathe=ask)
+    if rebuilding:
+        held.clear()
+        ask()
+    else:
+        bench.engine.clear(Shelf.MEMORIES)
+    held.check()
+    ask()
+    assert all(right for right, _ in seen)
+    assert len(seen) > 10
+    assert (seen[0][1], seen[1][1], seen[-1][1]) == (False, True, False)
+    with bench.store.read(ALICE) as tx:
+        assert tx.position("milvus") == tx.sequence()
+
+
 def test_an_engine_opens_with_the_first_search(bench: Bench) -> None:
-    opened = OpenedEngine(bench.engine)
+    opened = OpenedEngine(bench.engine, wait_s=5.0)
     assert opened.search(Shelf.MEMORIES, ALICE, HOME, vector("q"), limit=3) == []
     bench.engine.down = True
     with pytest.raises(VectorEngineUnavailableError):

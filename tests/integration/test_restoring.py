@@ -21,7 +21,7 @@ from somabrain.memory_client.documents import projected_memory as to_projected
 from somabrain.oak.option_manager import OptionManager
 from somabrain.ports import Shelf, VectorEngineUnavailableError
 from somabrain.restoring import Restored, Restoring
-from somabrain.store import SqlStore
+from somabrain.store import RelayPositions, SqlStore
 from somabrain.tenancy import Namespace, TenantId
 from tests.conftest import plain_settings
 from tests.factories import ALICE, BOB, HOME, stamp
@@ -99,7 +99,7 @@ def projected(settings: Settings) -> MemoryVectorEngine:
     """What the vector engine holds of this database."""
     engine = MemoryVectorEngine()
     with open_database(settings) as database:
-        held = projection(SqlStore(database), engine, dimension=settings.memory_dim)
+        held = projection(SqlStore(database), RelayPositions(database), engine, dimension=settings.memory_dim)
         held.check()
         assert all(each.agrees for each in held.check())
     return engine
@@ -197,7 +197,7 @@ def test_what_is_restored_is_projected_into_the_same_documents(settings: Setting
     for key, record in engine.held[Shelf.MEMORIES].items():
         assert replace(again.held[Shelf.MEMORIES][key], sequence=0) == replace(record, sequence=0)
     with open_database(fresh) as database:
-        compared = projection(SqlStore(database), engine, dimension=256).check()
+        compared = projection(SqlStore(database), RelayPositions(database), engine, dimension=256).check()
     assert not [each for each in compared if each.shelf is Shelf.MEMORIES and not each.agrees]
 
 

@@ -64,7 +64,7 @@ def application(services: Services) -> Application:
 
 @pytest.fixture
 def app(application: Application, services: Services) -> Iterator[Application]:
-    """The application, with an option that has run and a memory; of what it is asked something must be to its liking."""
+    """The application, with an option that has run and a memory; something it is asked must be to its liking."""
     begin_anew(application, services)
     seeded = accepted(services)
     yield application

@@ -26,9 +26,10 @@ class MemoryVectorEngine:
     def _of(self, shelf: Shelf, tenant: TenantId) -> list[Projected]:
         return [record for (owner, _, _), record in self._records(shelf).items() if owner == tenant]
 
-    def open(self) -> None:
-        """As the port."""
+    def open(self) -> bool:
+        """As the port; nothing is ever gone."""
         self._records(Shelf.OPTIONS)
+        return False
 
     def close(self) -> None:
         """As the port."""
