@@ -60,7 +60,7 @@ class OwnServer:
 
 @contextmanager
 def own_server() -> Iterator[OwnServer]:
-    """Starts a server with default settings, whatever the environment says; then stops it and removes its data."""
+    """Starts a server with default settings but no Milvus, whatever the environment says; then removes its data."""
     with tempfile.TemporaryDirectory(prefix="somabrain-demo-") as name:
         folder, port = Path(name), _free_port()
         log = folder / "server.log"
@@ -88,6 +88,7 @@ def _environment(data: Path, port: int) -> dict[str, str]:
         "SOMABRAIN_PORT": str(port),
         "SOMABRAIN_DATA_DIR": str(data),
         "SOMABRAIN_LOG_LEVEL": "warning",
+        "MILVUS_URI": "off",
     }
 
 
