@@ -60,7 +60,7 @@ def reconciled(folder: Path, *flags: str) -> list[dict[str, Any]]:
     """What `somabrain reconcile` found, with the server stopped."""
     done = subprocess.run(
         [Path(sys.executable).parent / "somabrain", "reconcile", "--json", *flags],
-        env={"SOMABRAIN_DATA_DIR": str(folder / "data"), "PATH": "/usr/bin:/bin"},
+        env={"SOMABRAIN_DATA_DIR": str(folder / "data"), "EMBEDDER": "hashed", "PATH": "/usr/bin:/bin"},
         cwd=folder,
         capture_output=True,
         text=True,
@@ -195,7 +195,7 @@ def test_a_database_from_an_old_backup_deletes_nothing_in_milvus(server: Running
     database.write_bytes(backup)
     done = subprocess.run(
         [Path(sys.executable).parent / "somabrain", "reconcile"],
-        env={"SOMABRAIN_DATA_DIR": str(tmp_path / "data"), "PATH": "/usr/bin:/bin"},
+        env={"SOMABRAIN_DATA_DIR": str(tmp_path / "data"), "EMBEDDER": "hashed", "PATH": "/usr/bin:/bin"},
         cwd=tmp_path,
         capture_output=True,
         text=True,
