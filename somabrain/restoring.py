@@ -25,7 +25,8 @@ from somabrain.tenancy import Namespace, TenantId
 class Restored:
     """What was taken from a tenant's documents.
 
-    `rows_omitted`: rows that the documents had no room for. `skipped`: the tenant has a journal, so nothing was.
+    `rows_omitted`, `options_omitted`: what the documents had no room for. `skipped`: the tenant has a journal, so
+    nothing was.
     """
 
     tenant: TenantId
@@ -33,6 +34,7 @@ class Restored:
     states: int = 0
     rows: int = 0
     rows_omitted: int = 0
+    options_omitted: int = 0
     memories: int = 0
     skipped: bool = False
 
@@ -97,7 +99,11 @@ class Restoring:
         drafts = _Drafts(dimension=self._limits.dimension)
         for projected in found:
             with _reading(projected):
-                drafts.add(option_of_projected(projected))
+                document = option_of_projected(projected)
+                if document is None:
+                    report = replace(report, options_omitted=report.options_omitted + 1)
+                else:
+                    drafts.add(document)
         model = parse_model(drafts.model(), self._limits.dimension)
         import_model(tx, namespace, model, self._stamp, manager=self._manager, limits=self._limits, replacing=False)
         return replace(

@@ -9,9 +9,10 @@ from somabrain.bootstrap import held_projection, open_restore
 from somabrain.commands.output import EXIT_CONFIGURATION, err, fail, print_json, print_table, progress_bar
 from somabrain.errors import ConfigurationError, SomabrainError, StoreUnavailableError
 from somabrain.memory_client import Comparison
-from somabrain.ports import SinkUnavailableError, VectorEngineMismatchError, VectorEngineUnavailableError
+from somabrain.ports import VectorEngineMismatchError, VectorEngineUnavailableError
+from somabrain.restoring import Restored
 
-_FAULTS = (SinkUnavailableError, StoreUnavailableError, VectorEngineMismatchError, VectorEngineUnavailableError)
+_FAULTS = (StoreUnavailableError, VectorEngineMismatchError, VectorEngineUnavailableError)
 
 
 def reconcile(settings: Settings, *, rebuild: bool, as_json: bool) -> None:
@@ -25,7 +26,7 @@ def reconcile(settings: Settings, *, rebuild: bool, as_json: bool) -> None:
             found: list[Comparison] = []
             with progress_bar("comparing tenants", len(tenants)) as bar:
                 for tenant in tenants:
-                    found += held.compare(tenant, repairing=True)
+                    found += held.compare(tenant)
                     bar.advance(bar.task_ids[0], 1)
     except ConfigurationError as error:
         fail(str(error), EXIT_CONFIGURATION)
@@ -64,7 +65,10 @@ def _show(found: list[Comparison], *, as_json: bool) -> None:
 
 
 def restore(settings: Settings, *, as_json: bool) -> None:
-    """Fills an empty database from the documents in Milvus."""
+    """Fills an empty database from the documents in Milvus.
+
+    Ends with status 1 where a tenant was left alone because it has a journal.
+    """
     try:
         with open_restore(settings) as restoring:
             tenants = restoring.tenants()
@@ -79,15 +83,27 @@ def restore(settings: Settings, *, as_json: bool) -> None:
         fail(f"{error.code}: {error.detail}")
     except _FAULTS as error:
         fail(f"Milvus could not be read: {error}")
+    _show_restored(found, as_json=as_json)
+    skipped = [each.tenant.value for each in found if each.skipped]
+    if skipped:
+        fail(f"not empty, and left alone: {', '.join(skipped)}")
+
+
+def _show_restored(found: list[Restored], *, as_json: bool) -> None:
     if as_json:
         print_json([{**asdict(each), "tenant": each.tenant.value} for each in found])
         return
     print_table(
-        ("tenant", "options", "states", "rows", "rows omitted", "memories"),
+        ("tenant", "options", "options omitted", "states", "rows", "rows omitted", "memories"),
         [
             (
                 each.tenant.value,
-                *(str(n) for n in (each.options, each.states, each.rows, each.rows_omitted, each.memories)),
+                str(each.options),
+                str(each.options_omitted),
+                str(each.states),
+                str(each.rows),
+                str(each.rows_omitted),
+                str(each.memories),
             )
             for each in found
         ],

@@ -24,7 +24,9 @@ from somabrain.tenancy import Namespace
 
 MEMORY_FORMAT = "somabrain-memory-1"
 OPTION_FORMAT = "somabrain-option-1"
-"""The documents' formats; one that says another is not read."""
+OMITTED_FORMAT = "somabrain-option-omitted-1"
+"""The documents' formats; one that says another is not read. The last is of an option that no document can hold: its
+policy, say, is as large as a request may be."""
 
 
 def checksum_of(document: str) -> str:
@@ -91,13 +93,15 @@ def projected_option(
     """An option and its model for the vector engine, under the vector of its target.
 
     `states` has every prototype that `rows` name. Rows that would make the document larger than `bytes_max` are left
-    out, those of fewest runs first, and counted.
+    out, those of fewest runs first, and counted; an option that is larger by itself leaves a document that names it.
     """
     document = option_document_text(option, rows, states, dimension)
     kept = list(rows)
     while len(document) > bytes_max and kept:
         kept = sorted(sorted(kept, key=lambda row: (-row.executions, row.start))[: len(kept) // 2], key=_start)
         document = option_document_text(option, kept, states, dimension, omitted=len(rows) - len(kept))
+    if len(document) > bytes_max:
+        document = json_text({"format": OMITTED_FORMAT, "option_id": option.option_id})
     target = option.spec.target
     vector = Vector(data=facts_vector(target, dimension).tobytes()) if isinstance(target, Facts) else target
     return Projected(
@@ -142,15 +146,16 @@ def option_document_text(
     )
 
 
-def option_of_projected(projected: Projected) -> dict[str, Json]:
-    """The members of an option's document. Raises `ValueError` for a document of another format."""
-    return _read(projected.document, OPTION_FORMAT)
+def option_of_projected(projected: Projected) -> dict[str, Json] | None:
+    """The members of an option's document, `None` of one that was too large. Raises `ValueError` for another format."""
+    document = _read(projected.document, OPTION_FORMAT, OMITTED_FORMAT)
+    return None if document["format"] == OMITTED_FORMAT else document
 
 
-def _read(text: str, form: str) -> dict[str, Any]:
+def _read(text: str, *forms: str) -> dict[str, Any]:
     document = json.loads(text)
-    if not isinstance(document, dict) or document.get("format") != form:
-        message = f"not a document of the format {form}"
+    if not isinstance(document, dict) or document.get("format") not in forms:
+        message = f"not a document of the format {' or '.join(forms)}"
         raise ValueError(message)
     return document
 

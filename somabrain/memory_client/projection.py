@@ -47,7 +47,7 @@ class Comparison:
     """What SQL and the engine hold of one tenant's options or memories.
 
     `missing`, `different` and `surplus` count documents that the engine lacks, has otherwise, and has too many; these
-    were repaired where the comparison was asked to. `ahead`: documents of journal rows that this database has never
+    were repaired. `ahead`: documents of journal rows that this database has never
     had, as after a restore from an old backup; they are never deleted by a comparison.
     """
 
@@ -128,7 +128,7 @@ class Projection:
             if self._disposable and self._failures >= PATIENCE:
                 self.clear()
             self._open()
-            compared = [each for tenant in self._tenants() for each in self.compare(tenant, repairing=True)]
+            compared = [each for tenant in self._tenants() for each in self.compare(tenant)]
         except (VectorEngineUnavailableError, VectorEngineMismatchError) as error:
             self._failures += 1
             raise self._failed(error) from error
@@ -180,16 +180,16 @@ class Projection:
             raise VectorEngineUnavailableError(message)
         return self._engine.search(shelf, tenant, namespace, vector, limit=limit)
 
-    def compare(self, tenant: TenantId, *, repairing: bool) -> list[Comparison]:
-        """Compares a tenant's documents one by one, and makes the engine's right where `repairing`.
+    def compare(self, tenant: TenantId) -> list[Comparison]:
+        """Compares a tenant's documents one by one, and makes the engine's right.
 
         While memories are repaired the tenant's position is before the first of them, so that recall reads them in SQL;
         at the end it is where the journal was when the comparison began. Raises as `VectorEngine` and `Store`.
         """
         with self._store.read(tenant) as tx:
             newest, position = tx.sequence(), tx.position(MILVUS)
-        found = [self._compared(tenant, shelf, repairing=repairing) for shelf in (Shelf.MEMORIES, Shelf.OPTIONS)]
-        if repairing and (newest > position or not found[0].agrees):
+        found = [self._compared(tenant, shelf) for shelf in (Shelf.MEMORIES, Shelf.OPTIONS)]
+        if newest > position or not found[0].agrees:
             self._positions.advance(MILVUS, tenant, max(newest, position))
         return found
 
@@ -200,7 +200,7 @@ class Projection:
         if before < position:
             self._positions.advance(MILVUS, tenant, before)
 
-    def _compared(self, tenant: TenantId, shelf: Shelf, *, repairing: bool) -> Comparison:
+    def _compared(self, tenant: TenantId, shelf: Shelf) -> Comparison:
         marks = {(mark.namespace, mark.id): mark for batch in self._engine.marks(shelf, tenant) for mark in batch}
         report, last = Comparison(tenant=tenant, shelf=shelf), None
         for page in self._memories(tenant) if shelf is Shelf.MEMORIES else self._options(tenant):
@@ -213,7 +213,7 @@ class Projection:
                 missing=report.missing + len(missing),
                 different=report.different + len(different),
             )
-            if repairing and (missing or different):
+            if missing or different:
                 if shelf is Shelf.MEMORIES:
                     self._set_back(tenant, min(own.sequence for own in (*missing, *different)) - 1)
                 self._bring(shelf, tenant, [(own.namespace, own.id) for own in (*missing, *different)])
@@ -224,7 +224,7 @@ class Projection:
             kept = self._records(tx, shelf, list(marks))
         left = [key for key in sorted(marks, key=_place) if key not in kept]
         surplus = [key for key in left if marks[key].sequence <= newest]
-        if repairing and surplus:
+        if surplus:
             self._engine.delete(shelf, tenant, surplus)
         if last is not None and shelf is Shelf.MEMORIES:
             self._see(tenant, last)

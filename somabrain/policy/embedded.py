@@ -23,6 +23,10 @@ FILE_NAME = "option.rego"
 UNASKABLE = "the request can't be put to the policy: it holds a value that JSON can't carry"
 """The reason where the input is no document, as with NaN or a lone surrogate (RFC 8259 §6, §8.2)."""
 
+_OWN = threading.local()
+"""Each thread's machine and the program in it. It belongs to no policy: one that is collected by another thread would
+take the machines along there, which the engine does not let go of but in their own threads."""
+
 _NO_DATA = "{}"
 """The policy's `data` beside its own rules: nothing, so input alone decides."""
 
@@ -77,7 +81,6 @@ class EmbeddedPolicy:
         """`source` is Rego of package `somabrain.option`. Raises `ConfigurationError` where it does not compile."""
         try:
             self._program = _compiled(source)
-            self._local = threading.local()
             self._machine()
         except _EngineFault as fault:
             message = f"POLICY_PATH: the policy does not compile: {fault}"
@@ -98,7 +101,7 @@ class EmbeddedPolicy:
         try:
             return self._evaluated(document)
         except _EngineFault as fault:
-            self._local.machine = None
+            _OWN.loaded = None
             raise PolicyUnavailableError from fault
 
     def _evaluated(self, document: Any) -> Decision:
@@ -115,10 +118,11 @@ class EmbeddedPolicy:
         return read_decision(answer)
 
     def _machine(self) -> Any:
-        """The machine of the calling thread."""
-        machine = getattr(self._local, "machine", None)
-        if machine is None:
-            machine = self._local.machine = _loaded(self._program)
+        """The machine of the calling thread, with this policy in it."""
+        program, machine = getattr(_OWN, "loaded", None) or (None, None)
+        if program is not self._program:
+            machine = _loaded(self._program)
+            _OWN.loaded = (self._program, machine)
         return machine
 
 

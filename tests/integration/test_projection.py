@@ -56,9 +56,8 @@ def settled(server: RunningServer, within_s: float) -> None:
         time.sleep(0.1)
 
 
-def reconciled(folder: Path, *flags: str) -> list[dict[str, Any]]:
-    """What `somabrain reconcile` found, with the server stopped."""
-    done = subprocess.run(
+def somabrain_reconcile(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [Path(sys.executable).parent / "somabrain", "reconcile", "--json", *flags],
         env={"SOMABRAIN_DATA_DIR": str(folder / "data"), "EMBEDDER": "hashed", "PATH": "/usr/bin:/bin"},
         cwd=folder,
@@ -66,6 +65,11 @@ def reconciled(folder: Path, *flags: str) -> list[dict[str, Any]]:
         text=True,
         check=False,
     )
+
+
+def reconciled(folder: Path, *flags: str) -> list[dict[str, Any]]:
+    """What `somabrain reconcile` found, with the server stopped."""
+    done = somabrain_reconcile(folder, *flags)
     assert done.returncode == 0, done.stderr
     return list(json.loads(done.stdout))
 
@@ -175,10 +179,28 @@ def test_an_empty_database_is_restored_from_milvus(server: RunningServer, tmp_pa
         file.unlink()
     (restored,) = reconciled(tmp_path, "--from-milvus")
     assert (restored["options"], restored["rows"], restored["memories"]) == (1, 1, 1)
+    again = somabrain_reconcile(tmp_path, "--from-milvus")
+    assert again.returncode == 1
+    assert "not empty, and left alone: local" in again.stderr
     server.start()
     assert httpx.get(f"{server.url}/memory/m").json() == memory
     again = post(server, "/oak/plan", {"start_state": AT_HOME, "target_feature": AT_WORK})
     assert {**again, "model_version": 0, "planning_ms": 0} == {**plan, "model_version": 0, "planning_ms": 0}
+
+
+def test_an_option_as_large_as_a_request_holds_nothing_up(server: RunningServer, tmp_path: Path) -> None:
+    policy = {"prompt": "x" * 1_000_000}
+    post(server, "/oak/option/create", {"option_id": "huge", "name": "huge", "target": AT_WORK, "policy": policy})
+    post(server, "/oak/option/create", {"option_id": "text", "name": "text", "target": {"text": "\U0001f600" * 65_536}})
+    post(server, "/memory/remember", {"memory_id": "m", "content": "after them"})
+    time.sleep(1.0)
+    settled(server, 30.0)
+    assert server.stop() == 0
+    assert differing(reconciled(tmp_path)) == 0
+    for file in (tmp_path / "data").glob("somabrain.sqlite3*"):
+        file.unlink()
+    (restored,) = reconciled(tmp_path, "--from-milvus")
+    assert (restored["options"], restored["options_omitted"], restored["memories"]) == (0, 2, 1)
 
 
 def test_a_database_from_an_old_backup_deletes_nothing_in_milvus(server: RunningServer, tmp_path: Path) -> None:
