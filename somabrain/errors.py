@@ -82,15 +82,6 @@ class EmbedderUnavailableError(SomabrainError):
     code = "embedder_unavailable"
 
 
-class ModeUnavailableError(InvalidRequestError):
-    """This planning mode is not available.
-
-    Use `mode: "safe"`.
-    """
-
-    code = "mode_unavailable"
-
-
 class OptionExistsError(SomabrainError):
     """An option with this id exists, active or retired.
 
@@ -143,6 +134,60 @@ class RecallUnavailableError(SomabrainError):
     """
 
     code = "recall_unavailable"
+
+
+class OptionIsPrimitiveError(SomabrainError):
+    """The option is a primitive action, which learns from episodes alone.
+
+    Post what happened as an episode: POST /oak/episode.
+    """
+
+    code = "option_is_primitive"
+
+
+class OptionNotDeclaredError(SomabrainError):
+    """The option was worked out by the service, so it can't be replaced.
+
+    Declare an option of your own with another id.
+    """
+
+    code = "option_not_declared"
+
+
+class EpisodeConflictError(SomabrainError):
+    """Another episode was reported under this id.
+
+    Leave `episode_id` out, or give each episode one of its own; nothing was changed.
+    """
+
+    code = "episode_conflict"
+
+
+class EpisodeNotFoundError(SomabrainError):
+    """There is no such episode.
+
+    Check the id and the namespace.
+    """
+
+    code = "episode_not_found"
+
+
+class OutcomeKnownError(SomabrainError):
+    """The outcome of this episode is known.
+
+    An outcome is told once, with the episode or after it.
+    """
+
+    code = "outcome_known"
+
+
+class ActionLimitError(SomabrainError):
+    """The namespace holds its maximum of actions.
+
+    Give actions fewer distinct arguments, or raise OAK_MAX_ACTIONS. Nothing was written.
+    """
+
+    code = "action_limit"
 
 
 class VersionConflictError(SomabrainError):

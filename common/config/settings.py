@@ -38,6 +38,18 @@ class Settings(BaseSettings):
     oak_state_similarity: float = Field(
         0.85, gt=0, le=1, description="Cosine from which a vector belongs to a known prototype."
     )
+    oak_match_similarity: float = Field(
+        0.95, gt=0, le=1, description="Cosine from which two vector targets of discovered options are one."
+    )
+    oak_reward_threshold: float = Field(
+        0.5, ge=-1e9, le=1e9, description="Reward above which the state that a step led to becomes a target."
+    )
+    oak_novelty_threshold: float = Field(
+        0.2, ge=0, le=2, description="Unlikeness to all known states above which a new one becomes a target."
+    )
+    oak_success_reward: float = Field(
+        1.0, ge=0, le=1e9, description="What an episode's success adds to its last reward."
+    )
     oak_gamma: float = Field(0.99, gt=0, le=1, description="Discount of rewards for options that name none.")
     oak_alpha: float = Field(
         0.05, gt=0, le=1, description="Step size of the model's averages for options that name none."
@@ -51,6 +63,7 @@ class Settings(BaseSettings):
         2000, ge=1, le=1_000_000, description="Active options of a namespace, primitives apart."
     )
     oak_max_prototypes: int = Field(100_000, ge=1, le=10_000_000, description="Abstract states of a namespace.")
+    oak_max_actions: int = Field(20_000, ge=1, le=1_000_000, description="Distinct primitive actions of a namespace.")
     oak_plan_max_options: int = Field(20, ge=1, le=100, description="Options in a plan that names no maximum.")
     oak_confidence_z: float = Field(1.0, ge=0, le=10, description="Standard deviations of the lower bounds.")
     oak_min_probability: float = Field(
@@ -60,6 +73,30 @@ class Settings(BaseSettings):
         0.001, gt=0, le=1, description="Price of one time step, nats; the least doubt as well."
     )
     oak_loss_price: float = Field(0.01, ge=0, le=10, description="Price of one unit of negative reward, nats.")
+    oak_option_radius: int = Field(
+        12, ge=1, le=10_000, description="Steps within which a discovered option may begin."
+    )
+    oak_local_radius: int = Field(
+        8, ge=0, le=10_000, description="Steps around a goal within which a plan ends by an option made for it."
+    )
+    oak_local_states: int = Field(
+        2000, ge=1, le=1_000_000, description="States of such an option at the most, the nearest ones."
+    )
+    oak_prediction_weight: float = Field(
+        10.0, gt=0, le=1e6, description="Runs that an option's predicted model is worth beside real ones."
+    )
+    oak_consolidate_episodes: int = Field(
+        50, ge=1, le=1_000_000, description="New episodes after which options are worked out in the background."
+    )
+    oak_consolidation_interval_s: float = Field(
+        0.2, gt=0, le=3600, description="Least pause between looks for namespaces to consolidate."
+    )
+    oak_consolidation_batch: int = Field(
+        64, ge=1, le=10_000, description="Option models written in one transaction; each blocks the tenant's writers."
+    )
+    oak_use_flush_s: float = Field(
+        60.0, gt=0, le=3600, description="Least pause between writings of which options plans have used."
+    )
     oak_replan_gap: float = Field(
         0.05, ge=0, le=1, description="Gain of replanning from which a plan's advice is to replan."
     )

@@ -223,6 +223,12 @@ class NearAnswer(Answer):
     differs: list[str]
 
 
+class UnexploredAnswer(PrototypeAnswer):
+    """A known state, and the actions that are untried there, the most promising first."""
+
+    actions: list[str | dict[str, Any]]
+
+
 Reason = Literal[
     "already_at_target",
     "unknown_start",
@@ -252,6 +258,7 @@ class PlanAnswer(Answer):
     advice: Literal["follow", "replan", "explore"]
     alternatives: list[AlternativeAnswer]
     nearest: list[NearAnswer]
+    frontier: list[UnexploredAnswer]
     model_version: int
     planning_ms: float
 

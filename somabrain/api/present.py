@@ -11,7 +11,7 @@ from somabrain.oak.changes import Recorded
 from somabrain.oak.documents import option_document, timestamp
 from somabrain.oak.learning import effective_runs, row_utility
 from somabrain.oak.model import FAIL, Facts, ModelRow, Option, PlanStep, Reason, Route, State
-from somabrain.oak.planning import Answer
+from somabrain.oak.planning import Answer, Doing
 from somabrain.ports import JournalEntry, NamespaceRecord, StoredPrototype
 
 _OPTION_FLOATS = ("tau_s", "utility", "success_rate", "mean_duration")
@@ -110,6 +110,7 @@ def plan(answer: Answer, planning_ms: float) -> dict[str, Any]:
         "advice": found.advice.value,
         "alternatives": [_route(other, answer) for other in found.alternatives],
         "nearest": [{**prototype(near.number, near.state), "differs": list(near.differs)} for near in answer.nearest],
+        "frontier": [{**prototype(one.number, one.state), "actions": list(one.actions)} for one in answer.frontier],
         "model_version": answer.model_version,
         "planning_ms": rounded(planning_ms),
     }
@@ -140,8 +141,8 @@ def _step(step: PlanStep, answer: Answer) -> dict[str, Any]:
     taken = answer.options[step.option_id]
     return {
         "option_id": step.option_id,
-        "name": taken.spec.name,
-        "source": taken.source.value,
+        "name": taken.name,
+        "source": taken.source,
         "from": prototype(step.start, answer.states[step.start]),
         "to": prototype(step.end, answer.states[step.end]),
         "probability": rounded(step.probability),
@@ -150,7 +151,35 @@ def _step(step: PlanStep, answer: Answer) -> dict[str, Any]:
         "expected_reward": rounded(step.reward),
         "utility": rounded(step.utility),
         "executions": step.executions,
-        "policy": dict(taken.spec.policy),
+        "policy": taken.policy,
+    }
+
+
+def doing(value: Doing) -> dict[str, Any]:
+    """What to do now."""
+    decision, option = value.decision, value.option
+    return {
+        "done": decision.done,
+        "action": None if option is None else option.action,
+        "option_id": None if option is None else option.option_id,
+        "name": None if option is None else option.name,
+        "source": None if option is None else option.source,
+        "policy": None if option is None else option.policy,
+        "switched": decision.switched,
+        "reason": None if decision.reason is None else decision.reason.value,
+        "success_probability": rounded(decision.success_probability),
+        "expected_duration": rounded(decision.expected_duration),
+        "executions": decision.executions,
+        "candidates": [
+            {
+                "action": named.action,
+                "option_id": one.option_id,
+                "success_probability": rounded(one.success_probability),
+                "executions": one.executions,
+            }
+            for one, named in value.candidates
+        ],
+        "model_version": value.model_version,
     }
 
 

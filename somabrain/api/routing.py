@@ -14,6 +14,7 @@ from somabrain.oak.model_document import OPTION_ID_PATTERN
 from somabrain.tenancy import DEFAULT_NAMESPACE, NAME_PATTERN
 
 OptionPath = Annotated[str, Path(pattern=OPTION_ID_PATTERN, description="The option's id.")]
+EpisodePath = Annotated[str, Path(pattern=OPTION_ID_PATTERN, description="The episode's id.")]
 NamespacePath = Annotated[str, Path(pattern=NAME_PATTERN, description="The namespace.")]
 
 ALWAYS = (401, 403, 422, 429, 500, 503)

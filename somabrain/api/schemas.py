@@ -20,10 +20,9 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from somabrain.api.states import Body, Encoding, StateBody, state_at
 from somabrain.oak.documents import moment
+from somabrain.oak.ids import RESERVED_PREFIXES
 from somabrain.oak.model import Ending, Execution, OptionSpec, Termination
 from somabrain.oak.model_document import KAPPA_MAX, OPTION_ID_PATTERN, WHOLE, SafeJson, Steps
-from somabrain.oak.option_manager import RESERVED_PREFIXES
-from somabrain.oak.planning import MODES
 from somabrain.tenancy import DEFAULT_NAMESPACE, NAME_PATTERN
 
 REWARD_MAX = 1e9
@@ -204,7 +203,7 @@ class PlanBody(Namespaced):
     similarity_thresh: Unit | None = None
     max_options: Annotated[StrictInt, Field(ge=1, le=PLAN_OPTIONS_MAX), WHOLE] | None = None
     alternatives: Annotated[StrictInt, Field(ge=0, le=ALTERNATIVES_MAX), WHOLE] = 0
-    mode: Annotated[Literal["safe", "explore"], WithJsonSchema({"type": "string", "enum": list(MODES)})] = "safe"
+    mode: Literal["safe", "explore"] = "safe"
 
 
 class SearchBody(Namespaced):

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from somabrain.api.states import Encoding, encoding_of
 from somabrain.memory_client import Recaller
 from somabrain.oak.changes import Stamp
+from somabrain.oak.consolidating import Consolidator
 from somabrain.oak.option_manager import Limits, OptionManager
 from somabrain.oak.planning import Planning
 from somabrain.observability.metrics import Metrics
@@ -53,6 +54,7 @@ class Services:
     store: Store
     manager: OptionManager
     planning: Planning
+    consolidation: Consolidator
     recaller: Recaller
     embedder: Embedder
     authenticator: Authenticator

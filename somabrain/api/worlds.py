@@ -10,6 +10,8 @@ from fastapi import Path, Query, Request, Response
 
 from somabrain.api import answers as a
 from somabrain.api import present
+from somabrain.api.experience_answers import ActAnswer
+from somabrain.api.experience_schemas import ActBody
 from somabrain.api.guard import caller_of
 from somabrain.api.pages import (
     DEFAULT_NAMESPACE,
@@ -69,6 +71,29 @@ def plan(request: Request, body: PlanBody) -> Response:
     services.metrics.planner_latency.labels(result).observe(elapsed_s)
     services.metrics.plans.labels(result, reason).inc()
     return json_response(present.plan(answer, elapsed_s * _MS_PER_S))
+
+
+@router.post("/oak/act", operation_id="act", response_model=ActAnswer, responses=refusals(404, *WITH_BODY))
+def act(request: Request, body: ActBody) -> Response:
+    """What to do now on the way to a target: go on with the option that runs, its next action, or switch."""
+    services = services_of(request)
+    encoding = services.encoding(body)
+    state = state_at(body.state, encoding, "state")
+    target = state_at(body.target_feature, encoding, "target_feature")
+    with services.store.read(caller_of(request).principal.tenant) as tx:
+        found = services.planning.act(
+            tx,
+            Namespace(body.namespace),
+            state,
+            target,
+            running=body.option_id,
+            threshold=body.similarity_thresh,
+            top_k=body.top_k,
+            mode=body.mode,
+        )
+    reason = found.decision.reason
+    services.metrics.acts.labels("action" if reason is None else reason.value).inc()
+    return json_response(present.doing(found))
 
 
 @router.get("/oak/states", operation_id="state_list", response_model=a.StateList, responses=refusals(404))

@@ -24,15 +24,20 @@ from somabrain.auth.keys import KEY_BYTES, KeyAuthenticator, create_key
 from somabrain.auth.oidc import OidcAuthenticator
 from somabrain.bootstrap import memory
 from somabrain.bootstrap.clocks import clock_ms, clocks, new_event_id
+from somabrain.bootstrap.oak import (
+    oak_limits,
+    open_consolidation,
+    open_consolidator,
+    open_worlds,
+)
 from somabrain.bootstrap.texts import open_embedder
 from somabrain.errors import ConfigurationError, StoreUnavailableError
 from somabrain.memory_client import MILVUS, Nearest, OpenedEngine, Projection
 from somabrain.oak.changes import Stamp
-from somabrain.oak.learning import ENCODER_ID, LearningParameters
-from somabrain.oak.model import PlanParameters
-from somabrain.oak.option_manager import Limits, OptionManager
+from somabrain.oak.consolidating import Consolidator
+from somabrain.oak.learning import ENCODER_ID
+from somabrain.oak.option_manager import OptionManager
 from somabrain.oak.planning import Planning
-from somabrain.oak.worlds import Worlds
 from somabrain.observability.gauges import OptionGauges
 from somabrain.observability.metrics import Metrics
 from somabrain.outbox.feed import Pace
@@ -55,49 +60,6 @@ EMBEDDER = "embedder"
 
 RESTORER = "somabrain reconcile --from-milvus"
 """Who reports what was restored."""
-
-
-def learning_parameters(settings: Settings) -> LearningParameters:
-    """What learning in a new namespace will depend on."""
-    return LearningParameters(
-        state_similarity=settings.oak_state_similarity,
-        similarity_threshold=settings.oak_similarity_threshold,
-        time_price=settings.oak_time_price,
-        loss_price=settings.oak_loss_price,
-    )
-
-
-def oak_limits(settings: Settings) -> Limits:
-    """The limits of the option layer."""
-    return Limits(
-        dimension=settings.memory_dim,
-        learning=learning_parameters(settings),
-        options_max=settings.oak_max_options,
-        prototypes_max=settings.oak_max_prototypes,
-        tau_min_s=settings.oak_tau_min,
-        tau_max_s=settings.oak_tau_max,
-    )
-
-
-def plan_parameters(settings: Settings) -> PlanParameters:
-    """The planner's limits and prices."""
-    return PlanParameters(
-        min_probability=settings.oak_min_probability,
-        time_price=settings.oak_time_price,
-        confidence_z=settings.oak_confidence_z,
-        replan_gap=settings.oak_replan_gap,
-        policy_sweeps_max=settings.oak_policy_sweeps_max,
-    )
-
-
-def open_worlds(settings: Settings) -> Worlds:
-    """An empty cache of namespaces."""
-    return Worlds(
-        dimension=settings.memory_dim,
-        parameters=plan_parameters(settings),
-        namespaces_max=settings.oak_graph_cache_namespaces,
-        goal_sets_max=settings.oak_goal_cache_sets,
-    )
 
 
 @contextmanager
@@ -219,7 +181,8 @@ def open_services(settings: Settings) -> Iterator[Services]:
                 monotonic_s=time.monotonic,
             )
         )
-        running = _Running.begin(stack, settings, database, metrics)
+        consolidator = open_consolidator(settings, store, worlds)
+        running = _Running.begin(stack, settings, database, metrics, consolidator)
         yield Services(
             settings=api_settings(settings),
             limits=limits,
@@ -231,6 +194,7 @@ def open_services(settings: Settings) -> Iterator[Services]:
                 similarity_threshold=settings.oak_similarity_threshold,
                 max_options=settings.oak_plan_max_options,
             ),
+            consolidation=consolidator,
             recaller=memory.recaller(settings, store, running.nearest),
             embedder=embedder,
             authenticator=authenticator,
@@ -254,7 +218,9 @@ class _Running:
     projection: Projection | None = None
 
     @classmethod
-    def begin(cls, stack: ExitStack, settings: Settings, database: Database, metrics: Metrics) -> _Running:
+    def begin(
+        cls, stack: ExitStack, settings: Settings, database: Database, metrics: Metrics, consolidator: Consolidator
+    ) -> _Running:
         """Starts what SOMABRAIN_ROLE asks for, until `stack` closes. Raises `ConfigurationError`."""
         engine = memory.vector_engine(settings, metrics)
         if settings.somabrain_role not in RELAYING_ROLES:
@@ -264,14 +230,17 @@ class _Running:
                 else OpenedEngine(engine.engine, wait_s=settings.milvus_timeout_s)
             )
             return cls(relays=(), nearest=server)
-        relay = stack.enter_context(open_relay(settings, database, metrics))
+        relays = [stack.enter_context(open_relay(settings, database, metrics))]
+        if settings.enable_oak:
+            consolidation = open_consolidation(settings, database, consolidator, metrics, relays[0].wake)
+            relays.append(stack.enter_context(consolidation))
         if engine is None:
-            return cls(relays=(relay,), nearest=None)
+            return cls(relays=tuple(relays), nearest=None)
         projection, feeder = stack.enter_context(memory.open_projection(settings, database, engine, metrics))
         nearest = (
             projection if engine.file is not None else OpenedEngine(engine.engine, wait_s=settings.milvus_timeout_s)
         )
-        return cls(relays=(relay, feeder), nearest=nearest, projection=projection)
+        return cls(relays=(*relays, feeder), nearest=nearest, projection=projection)
 
     def wake(self) -> None:
         """Something was committed."""

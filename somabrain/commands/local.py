@@ -19,7 +19,8 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from common.config.settings import Settings
-from somabrain.bootstrap import new_key, oak_limits, open_store, open_worlds
+from somabrain.bootstrap import new_key, open_store
+from somabrain.bootstrap.oak import oak_limits, open_worlds
 from somabrain.commands.output import EXIT_CONFIGURATION, err, fail, print_json, print_table, progress_bar
 from somabrain.errors import ConfigurationError, SomabrainError
 from somabrain.oak.option_manager import OptionManager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from somabrain.oak.learning import facts, unit_vector
 from somabrain.oak.model import (
     FAIL,
     Ending,
+    Episode,
     Execution,
     Facts,
     Json,
@@ -24,6 +26,7 @@ from somabrain.oak.model import (
     Option,
     OptionSpec,
     State,
+    Step,
     Termination,
     Vector,
 )
@@ -210,6 +213,52 @@ def execution_of_document(document: Mapping[str, Json]) -> Execution:
         duration=document["duration"] if rewards is None else len(rewards),
         ending=Ending(document["terminated_by"]),
         occurred_at=document["occurred_at"],
+    )
+
+
+def episode_document(episode: Episode) -> dict[str, Json]:
+    """An episode as journalled, its id apart."""
+    steps = []
+    for step in episode.steps:
+        said: dict[str, Json] = {} if step.ok is None else {"ok": step.ok}
+        marked: dict[str, Json] = {"salient": True} if step.salient else {}
+        moved = {"state": state_document(step.state), "action": step.action, "reward": step.reward}
+        steps.append({**moved, **said, **marked})
+    return {
+        "steps": steps,
+        "final": state_document(episode.final),
+        "terminated": episode.terminated,
+        "success": episode.success,
+        "group": episode.group,
+        "agent": episode.agent,
+        "metadata": dict(episode.metadata),
+    }
+
+
+def episode_digest(document: Mapping[str, Json]) -> bytes:
+    """SHA-256 of an episode's document, whatever the order of its members."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True, allow_nan=False).encode()).digest()
+
+
+def episode_of_document(document: Mapping[str, Json]) -> Episode:
+    """The inverse of `episode_document`."""
+    return Episode(
+        steps=tuple(
+            Step(
+                state=state_of_document(step["state"]),
+                action=step["action"],
+                reward=step["reward"],
+                ok=step.get("ok"),
+                salient=step.get("salient", False),
+            )
+            for step in document["steps"]
+        ),
+        final=state_of_document(document["final"]),
+        terminated=document["terminated"],
+        success=document["success"],
+        group=document["group"],
+        agent=document["agent"],
+        metadata=document["metadata"],
     )
 
 

@@ -11,16 +11,21 @@ from dataclasses import dataclass, replace
 from somabrain.errors import (
     InvalidRequestError,
     OptionExistsError,
+    OptionIsPrimitiveError,
     OptionLimitError,
+    OptionNotDeclaredError,
     OptionNotFoundError,
     OptionRetiredError,
     SomabrainError,
     VersionConflictError,
 )
 from somabrain.oak.changes import Change, Recorded, Stamp, option_event, retirement_event
+from somabrain.oak.episodes import EpisodeRecorder, Reported
+from somabrain.oak.ids import RESERVED_PREFIXES
 from somabrain.oak.learning import Draft, LearningParameters, StateIndex, facts_vector, similarity
 from somabrain.oak.learning.retention import retention_s
 from somabrain.oak.model import (
+    Episode,
     Evidence,
     Execution,
     Facts,
@@ -31,13 +36,11 @@ from somabrain.oak.model import (
     State,
     Status,
 )
+from somabrain.oak.outcomes import Outcome, tell_outcome
 from somabrain.oak.recording import Recorder
 from somabrain.oak.worlds import Worlds
 from somabrain.ports import NamespaceRecord, ReadTransaction, WriteTransaction
 from somabrain.tenancy import Namespace
-
-RESERVED_PREFIXES = ("act:", "disc:", "goal:")
-"""Ids that the service gives itself (DESIGN §7)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,7 @@ class Limits:
     learning: LearningParameters
     options_max: int
     prototypes_max: int
+    actions_max: int
     tau_min_s: float
     tau_max_s: float
 
@@ -131,6 +135,9 @@ class OptionManager:
         if before.status is Status.RETIRED:
             message = f"option {option_id!r} is retired"
             raise OptionRetiredError(message)
+        if before.source is not Source.DECLARED:
+            message = f"option {option_id!r} is {before.source.value}, not declared"
+            raise OptionNotDeclaredError(message)
         if expected_versions is not None and before.version not in expected_versions:
             message = f"option {option_id!r} is at version {before.version}"
             raise VersionConflictError(message)
@@ -155,6 +162,9 @@ class OptionManager:
         before = self.get(tx, namespace, option_id)
         if before.status is Status.RETIRED:
             return
+        if before.source is Source.PRIMITIVE:
+            message = f"option {option_id!r} is a primitive action"
+            raise OptionIsPrimitiveError(message)
         option = replace(before, status=Status.RETIRED, version=before.version + 1, updated_at_ms=stamp.now_ms)
         tx.save_options(namespace, [option])
         version = tx.append(retirement_event(stamp, namespace, option))
@@ -187,11 +197,58 @@ class OptionManager:
         tx.save_namespace(recorder.finish())
         return answers
 
-    def _recorder(self, tx: WriteTransaction, namespace: Namespace) -> Recorder:
+    def record_episode(
+        self, tx: WriteTransaction, namespace: Namespace, episode_id: str, episode: Episode, stamp: Stamp
+    ) -> Reported:
+        """Learns from an episode; one that is known under its id changes nothing.
+
+        Raises `EpisodeConflictError`, `StateLimitError`, `ActionLimitError`, `FactsCancelError`.
+        """
+        recorder = self._episode_recorder(tx, namespace)
+        reported = recorder.record(episode_id, episode, stamp)
+        tx.save_namespace(recorder.finish())
+        return reported
+
+    def record_episodes(
+        self, tx: WriteTransaction, namespace: Namespace, episodes: Sequence[tuple[str, Episode]], stamp: Stamp
+    ) -> list[Reported]:
+        """Learns from episodes in their order, all or none. Raises as `record_episode`, located by the index."""
+        recorder = self._episode_recorder(tx, namespace)
+        answers = []
+        for place, (episode_id, episode) in enumerate(episodes):
+            try:
+                answers.append(recorder.record(episode_id, episode, stamp))
+            except SomabrainError as error:
+                raise error.within("episodes", place) from None
+        tx.save_namespace(recorder.finish())
+        return answers
+
+    def tell_outcome(self, tx: WriteTransaction, namespace: Namespace, told: Outcome, stamp: Stamp) -> Outcome:
+        """What became of an episode, told once. Raises `EpisodeNotFoundError`, `OutcomeKnownError`."""
+        outcome, record = tell_outcome(tx, self.opened(tx, namespace), told, stamp)
+        tx.save_namespace(record)
+        return outcome
+
+    def _episode_recorder(self, tx: WriteTransaction, namespace: Namespace) -> EpisodeRecorder:
         record = self.opened(tx, namespace)
-        draft = Draft(
+        return EpisodeRecorder(
+            tx,
+            record,
+            self._draft(tx, record),
+            self._worlds.actions(tx, record),
+            dimension=self._limits.dimension,
+            prototypes_max=self._limits.prototypes_max,
+            actions_max=self._limits.actions_max,
+        )
+
+    def _draft(self, tx: ReadTransaction, record: NamespaceRecord) -> Draft:
+        return Draft(
             self._worlds.index(tx, record), record.prototypes, self._limits.dimension, record.learning.state_similarity
         )
+
+    def _recorder(self, tx: WriteTransaction, namespace: Namespace) -> Recorder:
+        record = self.opened(tx, namespace)
+        draft = self._draft(tx, record)
         return Recorder(tx, record, draft, dimension=self._limits.dimension, prototypes_max=self._limits.prototypes_max)
 
     def get(self, tx: ReadTransaction, namespace: Namespace, option_id: str) -> Option:
@@ -215,7 +272,9 @@ class OptionManager:
         found = [
             Found(option=option, similarity=likeness)
             for option in options
-            if (likeness := similarity(query, option.spec.target)) is not None and likeness >= min_similarity
+            if option.source is not Source.PRIMITIVE
+            and (likeness := similarity(query, option.spec.target)) is not None
+            and likeness >= min_similarity
         ]
         return sorted(found, key=lambda hit: (-hit.similarity, hit.option.option_id))[:top_k]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from somabrain.errors import OptionNotFoundError, OptionRetiredError, StateLimitError
+from somabrain.errors import OptionIsPrimitiveError, OptionNotFoundError, OptionRetiredError, StateLimitError
 from somabrain.oak.changes import Recorded, Stamp, execution_event
 from somabrain.oak.learning import Draft, Observation, facts_vector, learned, observe
 from somabrain.oak.learning.executions import outcome_of
-from somabrain.oak.model import Ending, Evidence, Execution, Facts, Lifetime, ModelRow, Option, State, Status
+from somabrain.oak.model import Ending, Evidence, Execution, Facts, Lifetime, ModelRow, Option, Source, State, Status
 from somabrain.ports import NamespaceRecord, StoredPrototype, WriteTransaction
 
 
@@ -75,6 +75,9 @@ class Recorder:
         if option is None:
             message = f"there is no option {option_id!r} in namespace {self._record.namespace}"
             raise OptionNotFoundError(message)
+        if option.source is Source.PRIMITIVE:
+            message = f"option {option_id!r} is a primitive action: post what happened as an episode"
+            raise OptionIsPrimitiveError(message)
         if option.status is Status.RETIRED:
             message = f"option {option_id!r} is retired"
             raise OptionRetiredError(message)

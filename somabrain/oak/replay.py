@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from somabrain.oak.changes import Change, Stamp
-from somabrain.oak.documents import execution_of_document, spec_of_document
+from somabrain.oak.documents import episode_of_document, execution_of_document, spec_of_document
 from somabrain.oak.option_manager import Limits, OptionManager
+from somabrain.oak.outcomes import Outcome
 from somabrain.oak.transfer import import_model, parse_model
 from somabrain.ports import JournalEntry, Store, WriteTransaction
 from somabrain.tenancy import Namespace, TenantId
@@ -47,6 +48,19 @@ class Replay:
                 self._manager.retire(tx, namespace, option_id, stamp)
             case Change.EXECUTION_RECORDED:
                 self._manager.record(tx, namespace, option_id, execution_of_document(request), stamp)
+            case Change.EPISODE_RECORDED:
+                episode = episode_of_document(request)
+                self._manager.record_episode(tx, namespace, request["episode_id"], episode, stamp)
+            case Change.EPISODE_OUTCOME:
+                told = Outcome(
+                    episode_id=request["episode_id"],
+                    success=request["success"],
+                    reward=request["reward"],
+                    model_version=0,
+                )
+                self._manager.tell_outcome(tx, namespace, told, stamp)
+            case Change.MODEL_CONSOLIDATED:
+                """Worked out again where the journal's rows that it went through end."""
             case Change.MODEL_IMPORTED:
                 model = parse_model(request["model"], self._limits.dimension)
                 import_model(tx, namespace, model, stamp, manager=self._manager, limits=self._limits, replacing=True)

@@ -6,14 +6,32 @@ A cache and nothing else: two processes on one database, or one that has just st
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import NamedTuple
 
-from somabrain.oak.learning import StateIndex, row_table
+import numpy as np
+
+from somabrain.oak.ids import FRONTIER, GOAL_PREFIX, state_id
+from somabrain.oak.learning import StateIndex, primitive_table, row_table, updated
 from somabrain.oak.learning.prototypes import Goals
-from somabrain.oak.model import Facts, Option, PlanParameters, State, Status
-from somabrain.oak.planner import Distances, Graph, compile_graph, toward
+from somabrain.oak.model import Facts, Option, OptionModel, PlanParameters, PrimitiveTable, Source, State, Status
+from somabrain.oak.planner import Distances, Graph, LocalOption, compile_graph, frontier, toward
+from somabrain.oak.subtasks import Dynamics, Subtask, dynamics, solve
 from somabrain.ports import NamespaceRecord, ReadTransaction
 from somabrain.recent import Recent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalSettings:
+    """How the local goal option is solved at query time, and what its predictions weigh (DESIGN §6)."""
+
+    radius: int
+    states_max: int
+    gamma: float
+    kappa: float
+    prediction_weight: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +42,13 @@ class World:
     index: StateIndex
     limit: int
     options: dict[str, Option]
+    models: dict[str, OptionModel]
+    table: PrimitiveTable
+    dynamics: Dynamics
     graph: Graph
+    local: LocalSettings
     _goals: Recent[tuple[str | bytes, float], Goals]
-    _distances: Recent[tuple[int, ...], Distances]
+    _distances: Recent[tuple[str, tuple[int, ...]], Distances]
 
     def goals(self, target: State, threshold: float, state_similarity: float) -> Goals:
         """The prototypes that meet `target`, with the one that it belongs to itself (DESIGN §6.1)."""
@@ -40,27 +62,88 @@ class World:
             return met
         return replace(met, numbers=tuple(sorted((*met.numbers, own.number))))
 
-    def distances(self, goals: tuple[int, ...]) -> Distances:
-        """Distances and policy values toward the goal set."""
-        return self._distances.get(goals, lambda: toward(self.graph, goals))
+    def distances(self, goals: tuple[int, ...], target: State) -> Distances:
+        """Distances and policy values toward the prototypes that meet `target`."""
+        option_id = state_id(GOAL_PREFIX, target)
+        return self._distances.get(
+            (option_id, goals), lambda: toward(self.graph, goals, local=self._local(option_id, goals))
+        )
+
+    def frontier(self) -> Distances:
+        """Distances to the known states in which an action of the namespace is untried (DESIGN §6.8)."""
+        return self._distances.get((FRONTIER, ()), lambda: toward(self.graph, frontier(self.table)))
+
+    def _local(self, option_id: str, goals: tuple[int, ...]) -> LocalOption | None:
+        if not goals or not self.dynamics.start.size:
+            return None
+        settings = self.local
+        found = solve(
+            self.dynamics, goals, radius=settings.radius, states_max=settings.states_max, gamma=settings.gamma
+        )
+        return LocalOption(
+            option_id=option_id,
+            dynamics=self.dynamics,
+            model=found,
+            evidence=settings.prediction_weight,
+            kappa=settings.kappa,
+        )
+
+    def action(self, option_id: str, at: int, distances: Distances) -> str | None:
+        """The primitive option that an option takes at a prototype; `None` where that is the agent's own affair."""
+        if option_id in self.models:
+            model: OptionModel | Subtask = self.models[option_id]
+        elif distances.merged.local is not None and option_id == distances.merged.local.option_id:
+            model = distances.merged.local.model
+        else:
+            return option_id if option_id in self.options and _primitive(self.options[option_id]) else None
+        place = int(np.searchsorted(model.start, at))
+        return self.table.action_ids[int(model.action[place])]
+
+
+def _primitive(option: Option) -> bool:
+    return option.source is Source.PRIMITIVE
+
+
+class _Versioned(NamedTuple):
+    """A primitive model and the version that it is of."""
+
+    version: int
+    table: PrimitiveTable
 
 
 @dataclass(slots=True)
 class _Slot:
     """The cached parts of one namespace; `lock` guards their replacement."""
 
-    lock: threading.Lock
+    lock: threading.RLock
     index: StateIndex
+    actions: dict[str, int] = field(default_factory=dict)
+    table: _Versioned | None = None
+    models: dict[str, tuple[int, OptionModel]] = field(default_factory=dict)
     world: World | None = None
 
 
 class Worlds:
     """The namespaces that this process has used lately."""
 
-    def __init__(self, *, dimension: int, parameters: PlanParameters, namespaces_max: int, goal_sets_max: int) -> None:
-        """`parameters.time_price` is replaced by each namespace's own."""
+    def __init__(
+        self,
+        *,
+        dimension: int,
+        parameters: PlanParameters,
+        local: LocalSettings,
+        accelerate: Callable[[], None],
+        namespaces_max: int,
+        goal_sets_max: int,
+    ) -> None:
+        """`parameters.time_price` is replaced by each namespace's own.
+
+        `accelerate` is called when a world is compiled that episodes taught: its kernels will be of use.
+        """
         self._dimension = dimension
         self._parameters = parameters
+        self._local = local
+        self._accelerate = accelerate
         self._goal_sets_max = goal_sets_max
         self._slots: Recent[tuple[str, str, int], _Slot] = Recent(namespaces_max)
 
@@ -71,6 +154,16 @@ class Worlds:
             with slot.lock:
                 self._catch_up(slot, tx, record)
         return slot.index
+
+    def actions(self, tx: ReadTransaction, record: NamespaceRecord) -> dict[str, int]:
+        """The number of each primitive option, at least those that `record` counts, in the order of numbers."""
+        slot = self._slot(tx, record)
+        if len(slot.actions) < record.actions:
+            with slot.lock:
+                first = len(slot.actions)
+                for number, option_id in enumerate(tx.experience.actions(record.namespace, first=first), first):
+                    slot.actions[option_id] = number
+        return slot.actions
 
     def world(self, tx: ReadTransaction, record: NamespaceRecord) -> World:
         """The namespace as `record`'s model version has it; one never written to is not kept."""
@@ -93,7 +186,7 @@ class Worlds:
         return self._slots.get(key, self._new_slot)
 
     def _new_slot(self) -> _Slot:
-        return _Slot(lock=threading.Lock(), index=StateIndex(self._dimension))
+        return _Slot(lock=threading.RLock(), index=StateIndex(self._dimension))
 
     def _catch_up(self, slot: _Slot, tx: ReadTransaction, record: NamespaceRecord) -> None:
         missing = record.prototypes - len(slot.index)
@@ -104,15 +197,60 @@ class Worlds:
     def _compiled(self, slot: _Slot, tx: ReadTransaction, record: NamespaceRecord) -> World:
         self._catch_up(slot, tx, record)
         options = {option.option_id: option for option in tx.options(record.namespace, status=Status.ACTIVE)}
-        rows = tx.rows(record.namespace, active_only=True)
-        table = row_table(rows, {option_id: option.spec for option_id, option in options.items()})
-        parameters = replace(self._parameters, time_price=record.learning.time_price)
+        learning = record.learning
+        table = self._table(slot, tx, record)
+        if table.start.size:
+            self._accelerate()
+        dyn = dynamics(table, time_price=learning.time_price, loss_price=learning.loss_price)
+        models = self._models(slot, tx, record, options)
+        rows = row_table(
+            tx.rows(record.namespace, active_only=True),
+            {option_id: option.spec for option_id, option in options.items()},
+            predicted=list(models.values()),
+            primitives=dyn,
+            action_ids=table.action_ids,
+            prediction_weight=self._local.prediction_weight,
+        )
         return World(
             model_version=record.model_version,
             index=slot.index,
             limit=record.prototypes,
             options=options,
-            graph=compile_graph(table, parameters),
+            models=models,
+            table=table,
+            dynamics=dyn,
+            graph=compile_graph(rows, replace(self._parameters, time_price=learning.time_price)),
+            local=self._local,
             _goals=Recent(self._goal_sets_max),
             _distances=Recent(self._goal_sets_max),
         )
+
+    def _table(self, slot: _Slot, tx: ReadTransaction, record: NamespaceRecord) -> PrimitiveTable:
+        """The primitive model: what the slot has, with the rows that changed since, or all anew for older snapshots."""
+        known = slot.table
+        experience, version = tx.experience, record.model_version
+        ids = list(islice(self.actions(tx, record), record.actions))
+        if known is None or known.version > version or not known.version:
+            rows, arrivals = experience.rows(record.namespace), experience.arrivals(record.namespace)
+            table = primitive_table(rows, arrivals, ids, record.prototypes)
+        elif known.version == version:
+            return known.table
+        else:
+            rows = experience.rows(record.namespace, changed_after=known.version)
+            arrivals = experience.arrivals(record.namespace, changed_after=known.version)
+            table = updated(known.table, rows, arrivals, ids, record.prototypes)
+        if known is None or known.version < version:
+            slot.table = _Versioned(version=version, table=table)
+        return table
+
+    def _models(
+        self, slot: _Slot, tx: ReadTransaction, record: NamespaceRecord, options: Mapping[str, Option]
+    ) -> dict[str, OptionModel]:
+        """The consolidated models of active options; those whose build the slot has are not read again."""
+        wanted = {option_id: option.build for option_id, option in options.items() if option.build}
+        known = {name: kept for name, kept in slot.models.items() if wanted.get(name) == kept[0]}
+        missing = {name: build for name, build in wanted.items() if name not in known}
+        for model in tx.experience.models(record.namespace, missing):
+            known[model.option_id] = (missing[model.option_id], model)
+        slot.models = known
+        return {name: model for name, (_, model) in sorted(known.items())}

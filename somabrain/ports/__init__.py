@@ -4,6 +4,7 @@ A port says what is true of every adapter; the contract suites under `tests/cont
 """
 
 from somabrain.ports.access import Authenticator, Decision, Policy, Principal, Question
+from somabrain.ports.experience import Consolidation, EpisodeRecord, ReadExperience, WriteExperience
 from somabrain.ports.memories import MemorySpace, ReadMemories, WriteMemories
 from somabrain.ports.store import (
     Event,
@@ -32,8 +33,10 @@ from somabrain.ports.vectors import (
 
 __all__ = [
     "Authenticator",
+    "Consolidation",
     "Decision",
     "Embedder",
+    "EpisodeRecord",
     "Event",
     "EventSink",
     "JournalEntry",
@@ -46,6 +49,7 @@ __all__ = [
     "Principal",
     "Projected",
     "Question",
+    "ReadExperience",
     "ReadMemories",
     "ReadTransaction",
     "Reply",
@@ -57,6 +61,7 @@ __all__ = [
     "VectorEngine",
     "VectorEngineMismatchError",
     "VectorEngineUnavailableError",
+    "WriteExperience",
     "WriteMemories",
     "WriteTransaction",
 ]

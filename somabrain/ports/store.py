@@ -9,6 +9,7 @@ from typing import Protocol
 
 from somabrain.oak.learning import LearningParameters
 from somabrain.oak.model import Json, ModelRow, Option, Prototype, Source, State, Status
+from somabrain.ports.experience import ReadExperience, WriteExperience
 from somabrain.ports.memories import ReadMemories, WriteMemories
 from somabrain.tenancy import Namespace, TenantId
 
@@ -19,6 +20,7 @@ class NamespaceRecord:
 
     `born` is the journal sequence at which it began anew (creation, deletion, import): prototypes are only ever
     added while it stays the same. `model_version` is the sequence of the last row that changed the model.
+    `options` counts all of them, `active_options` leaves primitives out, which are `actions`.
     """
 
     namespace: Namespace
@@ -28,6 +30,8 @@ class NamespaceRecord:
     prototypes: int
     options: int
     active_options: int
+    actions: int = 0
+    episodes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +103,11 @@ class ReadTransaction(Protocol):
         """The tenant's memories."""
         ...
 
+    @property
+    def experience(self) -> ReadExperience:
+        """The tenant's primitive models, episodes and option models."""
+        ...
+
     def namespace(self, namespace: Namespace) -> NamespaceRecord | None:
         """The namespace, `None` if nothing was ever written to it."""
         ...
@@ -167,6 +176,11 @@ class WriteTransaction(ReadTransaction, Protocol):
         """The tenant's memories."""
         ...
 
+    @property
+    def experience(self) -> WriteExperience:
+        """The tenant's primitive models, episodes and option models."""
+        ...
+
     def append(self, event: Event) -> int:
         """Adds a journal row and returns its sequence."""
         ...
@@ -176,7 +190,7 @@ class WriteTransaction(ReadTransaction, Protocol):
         ...
 
     def clear_namespace(self, namespace: Namespace) -> None:
-        """Deletes the namespace's prototypes, options and rows; its record stays until saved anew."""
+        """Deletes the namespace's prototypes, options, rows and experience; its record stays until saved anew."""
         ...
 
     def save_options(self, namespace: Namespace, options: Sequence[Option]) -> None:

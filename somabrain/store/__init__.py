@@ -3,10 +3,19 @@
 from somabrain.store.census import Census
 from somabrain.store.database import Database, database_url
 from somabrain.store.journal import RelayPositions
-from somabrain.store.leadership import PROJECTION, RELAY, FileLeadership, JointLeadership, Leadership, leadership
+from somabrain.store.leadership import (
+    CONSOLIDATION,
+    PROJECTION,
+    RELAY,
+    FileLeadership,
+    JointLeadership,
+    Leadership,
+    leadership,
+)
 from somabrain.store.store import SqlStore
 
 __all__ = [
+    "CONSOLIDATION",
     "PROJECTION",
     "RELAY",
     "Census",

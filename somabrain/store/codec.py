@@ -31,6 +31,8 @@ def namespace_columns(record: NamespaceRecord) -> Columns:
         "prototypes": record.prototypes,
         "options": record.options,
         "active_options": record.active_options,
+        "actions": record.actions,
+        "episodes": record.episodes,
     }
 
 
@@ -44,6 +46,8 @@ def namespace_of(row: Mapping[str, Any]) -> NamespaceRecord:
         prototypes=row["prototypes"],
         options=row["options"],
         active_options=row["active_options"],
+        actions=row["actions"],
+        episodes=row["episodes"],
     )
 
 
@@ -66,6 +70,7 @@ def option_columns(option: Option) -> Columns:
         "evidence_runs": option.evidence.runs,
         "evidence_feature": option.evidence.feature,
         "evidence_reward": option.evidence.reward,
+        "build": option.build,
     }
 
 
@@ -84,6 +89,7 @@ def option_of(row: Mapping[str, Any]) -> Option:
             executions=row["executions"], successes=row["successes"], steps=row["steps"], censored=row["censored"]
         ),
         evidence=Evidence(runs=row["evidence_runs"], feature=row["evidence_feature"], reward=row["evidence_reward"]),
+        build=row["build"],
     )
 
 
@@ -129,6 +135,10 @@ def prototype_columns(stored: StoredPrototype) -> Columns:
         "vector": state.data if isinstance(state, Vector) else None,
         "text": json.dumps(state.text) if isinstance(state, Vector) and state.text is not None else None,
         "visits": stored.visits,
+        "arrivals": 0,
+        "endings": 0,
+        "marks": 0,
+        "changed": 0,
     }
 
 

@@ -25,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from somabrain.errors import ConfigurationError, StoreUnavailableError
 from somabrain.store.tables import meta
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration; a test compares it with the migrations' own."""
 
 _MIGRATION_LOCK = 0x536F6D61_00000001

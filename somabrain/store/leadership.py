@@ -15,9 +15,10 @@ from somabrain.store.database import Database
 
 RELAY = "relay"
 PROJECTION = "projection"
+CONSOLIDATION = "consolidation"
 """The works that are done once for each database."""
 
-_KEYS = {RELAY: 0x536F6D61_00000002, PROJECTION: 0x536F6D61_00000003}
+_KEYS = {RELAY: 0x536F6D61_00000002, PROJECTION: 0x536F6D61_00000003, CONSOLIDATION: 0x536F6D61_00000004}
 """Keys of their advisory locks in PostgreSQL; the migrations' is 0x536F6D61_00000001."""
 
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(:key)")

@@ -25,9 +25,23 @@ from somabrain.store import codec
 from somabrain.store import statements as sql
 from somabrain.store import tables as t
 from somabrain.store.database import Database
+from somabrain.store.experience import SqlExperience, SqlExperienceWriter, due_consolidations
 from somabrain.store.memories import SqlMemories, SqlMemoryWriter
 from somabrain.store.statements import chunks
 from somabrain.tenancy import Namespace, TenantId
+
+UPSERTED = (
+    t.namespaces,
+    t.options,
+    t.model_rows,
+    t.replies,
+    t.memories,
+    t.memory_spaces,
+    t.primitive_rows,
+    t.episodes,
+    t.option_models,
+    t.consolidations,
+)
 
 
 class SqlStore:
@@ -36,10 +50,7 @@ class SqlStore:
     def __init__(self, database: Database) -> None:
         """`database` is prepared."""
         self._database = database
-        self._upserts = {
-            table.name: sql.upsert(table, on_sqlite=database.sqlite)
-            for table in (t.namespaces, t.options, t.model_rows, t.replies, t.memories, t.memory_spaces)
-        }
+        self._upserts = {table.name: sql.upsert(table, on_sqlite=database.sqlite) for table in UPSERTED}
         self._new_tenant = sql.insert_missing(t.tenants, on_sqlite=database.sqlite)
 
     @contextmanager
@@ -71,12 +82,30 @@ class SqlStore:
             rows = connection.execute(query.order_by(m.expires_at_ms).limit(limit))
             return [(TenantId(row.tenant), Namespace(row.namespace), row.memory_id) for row in rows]
 
+    def due_consolidations(self, episodes: int) -> list[tuple[TenantId, Namespace]]:
+        """Namespaces whose consolidation was asked for, or which had `episodes` new ones since the last."""
+        with self._database.reading() as connection:
+            return due_consolidations(connection, episodes)
+
     def tenants(self) -> list[TenantId]:
         """All that ever wrote, by name."""
         with self._database.reading() as connection:
             return [
                 TenantId(name) for name in connection.execute(select(t.tenants.c.tenant).order_by("tenant")).scalars()
             ]
+
+
+OWNED = (
+    t.prototypes,
+    t.options,
+    t.model_rows,
+    t.actions,
+    t.primitive_rows,
+    t.episodes,
+    t.option_models,
+    t.consolidations,
+)
+"""What a namespace holds, its record and memories apart."""
 
 
 class SqlReader:
@@ -96,6 +125,11 @@ class SqlReader:
     def memories(self) -> SqlMemories:
         """As the port."""
         return SqlMemories(self._connection, self._tenant)
+
+    @property
+    def experience(self) -> SqlExperience:
+        """As the port."""
+        return SqlExperience(self._connection, self._tenant)
 
     def _key(self, namespace: Namespace, **more: Any) -> dict[str, Any]:
         return {"in_tenant": self._tenant.value, "in_namespace": namespace.value, **more}
@@ -212,6 +246,11 @@ class SqlWriter(SqlReader):
         """As the port; forgotten ids appended here are not told."""
         return SqlMemoryWriter(self._connection, self._tenant, self._upserts)
 
+    @property
+    def experience(self) -> SqlExperienceWriter:
+        """As the port."""
+        return SqlExperienceWriter(self._connection, self._tenant, self._upserts)
+
     def append(self, event: Event) -> int:
         """As the port."""
         self._sequence += 1
@@ -243,7 +282,7 @@ class SqlWriter(SqlReader):
 
     def clear_namespace(self, namespace: Namespace) -> None:
         """As the port."""
-        for table in (t.prototypes, t.options, t.model_rows):
+        for table in OWNED:
             self._connection.execute(
                 delete(table).where(table.c.tenant == self._tenant.value, table.c.namespace == namespace.value)
             )

@@ -6,7 +6,7 @@ ids of a narrow alphabet, which sort by code point on both engines.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 ID_LENGTH = 128
 NAME_LENGTH = 64
@@ -42,6 +42,8 @@ namespaces = Table(
     Column("prototypes", Integer, nullable=False),
     Column("options", Integer, nullable=False),
     Column("active_options", Integer, nullable=False),
+    Column("actions", Integer, nullable=False),
+    Column("episodes", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -66,6 +68,7 @@ options = Table(
     Column("evidence_runs", BigInteger, nullable=False),
     Column("evidence_feature", Float(53), nullable=False),
     Column("evidence_reward", Float(53), nullable=False),
+    Column("build", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -96,6 +99,80 @@ prototypes = Table(
     Column("vector", LargeBinary, nullable=True),
     Column("text", Text, nullable=True),
     Column("visits", BigInteger, nullable=False),
+    Column("arrivals", BigInteger, nullable=False),
+    Column("endings", BigInteger, nullable=False),
+    Column("marks", Integer, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Index("prototypes_by_change", "tenant", "namespace", "changed"),
+)
+
+actions = Table(
+    "actions",
+    metadata,
+    _key("tenant"),
+    _key("namespace"),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("option_id", name_type(ID_LENGTH), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+primitive_rows = Table(
+    "primitive_rows",
+    metadata,
+    _key("tenant"),
+    _key("namespace"),
+    Column("start", Integer, primary_key=True, autoincrement=False),
+    Column("action", Integer, primary_key=True, autoincrement=False),
+    Column("reward", Float(53), nullable=False),
+    Column("loss", Float(53), nullable=False),
+    Column("refused", BigInteger, nullable=False),
+    Column("fresh", Boolean, nullable=False),
+    Column("outcomes", LargeBinary, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Index("primitive_rows_by_change", "tenant", "namespace", "changed"),
+    sqlite_with_rowid=False,
+)
+
+episodes = Table(
+    "episodes",
+    metadata,
+    _key("tenant"),
+    _key("namespace"),
+    _key("episode_id", ID_LENGTH),
+    Column("sequence", BigInteger, nullable=False),
+    Column("body_sha256", LargeBinary(DIGEST_LENGTH), nullable=False),
+    Column("success", Boolean, nullable=True),
+    Column("outcome_sequence", BigInteger, nullable=True),
+    sqlite_with_rowid=False,
+)
+
+option_models = Table(
+    "option_models",
+    metadata,
+    _key("tenant"),
+    _key("namespace"),
+    _key("option_id", ID_LENGTH),
+    Column("build", BigInteger, primary_key=True, autoincrement=False),
+    Column("model", LargeBinary, nullable=False),
+)
+
+consolidations = Table(
+    "consolidations",
+    metadata,
+    _key("tenant"),
+    _key("namespace"),
+    Column("requested", BigInteger, nullable=False),
+    Column("through", BigInteger, nullable=False),
+    Column("episodes", BigInteger, nullable=False),
+    Column("build", BigInteger, nullable=False),
+    Column("terminal", LargeBinary, nullable=False),
+    Column("started_at_ms", BigInteger, nullable=True),
+    Column("finished_at_ms", BigInteger, nullable=True),
+    Column("done", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("problem", Text, nullable=True),
+    sqlite_with_rowid=False,
 )
 
 memory_spaces = Table(

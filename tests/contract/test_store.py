@@ -87,7 +87,15 @@ def row(option_id: str, start: int) -> ModelRow:
 
 
 def record(namespace: Namespace = HOME) -> NamespaceRecord:
-    learning = LearningParameters(state_similarity=0.85, similarity_threshold=0.9, time_price=1e-3, loss_price=0.01)
+    learning = LearningParameters(
+        state_similarity=0.85,
+        similarity_threshold=0.9,
+        time_price=1e-3,
+        loss_price=0.01,
+        reward_threshold=0.5,
+        novelty_threshold=0.2,
+        success_reward=1.0,
+    )
     return NamespaceRecord(
         namespace=namespace, model_version=4, born=1, learning=learning, prototypes=2, options=1, active_options=1
     )

@@ -12,7 +12,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from common.config.settings import Settings
-from somabrain.bootstrap import make_app, oak_limits, open_database, open_worlds
+from somabrain.bootstrap import make_app, open_database
+from somabrain.bootstrap.oak import oak_limits, open_worlds
 from somabrain.oak.option_manager import OptionManager
 from somabrain.oak.replay import Replay, entries_of
 from somabrain.oak.transfer import export_model

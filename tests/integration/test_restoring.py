@@ -14,7 +14,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from common.config.settings import Settings
-from somabrain.bootstrap import make_app, oak_limits, open_database, open_worlds
+from somabrain.bootstrap import make_app, open_database
+from somabrain.bootstrap.oak import oak_limits, open_worlds
 from somabrain.errors import InvalidRequestError, ModelIncompatibleError, SomabrainError
 from somabrain.memory_client import remember
 from somabrain.memory_client.documents import projected_memory as to_projected

@@ -24,7 +24,15 @@ from somabrain.oak.learning.retention import retention_s
 from somabrain.oak.model import FAIL, Ending, ModelRow, Termination
 from tests.factories import at, run, spec
 
-PARAMETERS = LearningParameters(state_similarity=0.85, similarity_threshold=0.9, time_price=0.001, loss_price=0.01)
+PARAMETERS = LearningParameters(
+    state_similarity=0.85,
+    similarity_threshold=0.9,
+    time_price=0.001,
+    loss_price=0.01,
+    reward_threshold=0.5,
+    novelty_threshold=0.2,
+    success_reward=1.0,
+)
 
 observations = st.builds(
     Observation,

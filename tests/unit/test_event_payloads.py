@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from libs.kafka_cog.avro_schemas import load_schemas
-from somabrain.bootstrap import oak_limits, open_database, open_worlds
+from somabrain.bootstrap import open_database
+from somabrain.bootstrap.oak import oak_limits, open_worlds
 from somabrain.memory_client import NewMemory, forget, remember
 from somabrain.oak.changes import Change
 from somabrain.oak.documents import option_document

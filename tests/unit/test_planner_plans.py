@@ -179,7 +179,7 @@ def test_goals_together_may_cut_what_was_most_probable() -> None:
     rows = [Row(option_id="a", start=0, outcomes=thin), *(sure("b", 1, end) for end in (2,))]
     apart, together = distances(rows, 9), distances(rows, 2, 3)
     assert apart.graph.weight.size == 4
-    assert together.merged.prices.weight.edges[int(apart.graph.edge_of[1])] > WEIGHT_MAX
+    assert together.merged.prices.edges[int(apart.graph.edge_of[1])] > WEIGHT_MAX
     assert found_route(together, 0).steps[0].end == 2
 
 

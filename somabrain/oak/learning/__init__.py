@@ -1,4 +1,4 @@
-"""What experience teaches: states become prototypes, runs become model rows (DESIGN §5.1 to §5.3). Pure."""
+"""What experience teaches: states become prototypes, runs and steps become models (DESIGN §5.1 to §5.4). Pure."""
 
 from somabrain.oak.learning.executions import (
     LearningParameters,
@@ -10,6 +10,7 @@ from somabrain.oak.learning.executions import (
     row_utility,
 )
 from somabrain.oak.learning.joining import row_table
+from somabrain.oak.learning.primitives import primitive_table, rewarded, stepped, updated
 from somabrain.oak.learning.prototypes import Draft, StateIndex
 from somabrain.oak.learning.states import ENCODER_ID, facts, facts_vector, similarity, unit_vector
 
@@ -25,8 +26,12 @@ __all__ = [
     "learned",
     "meets",
     "observe",
+    "primitive_table",
+    "rewarded",
     "row_table",
     "row_utility",
     "similarity",
+    "stepped",
     "unit_vector",
+    "updated",
 ]

@@ -31,6 +31,9 @@ class LearningParameters:
     similarity_threshold: float
     time_price: float
     loss_price: float
+    reward_threshold: float
+    novelty_threshold: float
+    success_reward: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from somabrain.oak.learning.states import cosine
+from somabrain.oak.learning.states import cosine, pairs_kernel
 from somabrain.oak.model import Facts, Prototype, State, Vector
 
 CANDIDATE_MARGIN = 1e-4
@@ -83,6 +83,7 @@ class StateIndex:
         self._facts: dict[int, Facts] = {}
         self._numbers: dict[str, int] = {}
         self._postings: dict[str, list[int]] = {}
+        self._entries: list[int] = []
         self._vectors = _VectorColumn(dimension)
 
     def __len__(self) -> int:
@@ -102,6 +103,7 @@ class StateIndex:
                     self._postings.setdefault(entry, []).append(prototype.number)
             else:
                 self._vectors.append(prototype.number, prototype.state)
+            self._entries.append(len(prototype.state.entries) if isinstance(prototype.state, Facts) else 0)
             self._size += 1
 
     def state(self, number: int) -> State:
@@ -166,6 +168,21 @@ class StateIndex:
         scored = [Match(number=number, similarity=self._vectors.exact(number, query)) for number in near]
         return tuple(sorted(scored, key=lambda match: (-match.similarity, match.number))[:count])
 
+    def familiarity(self, state: State, limit: int) -> float:
+        """The greatest cosine with a known state; 0 where none compares.
+
+        Of facts it is that of the exact features which `facts_vector` hashes: entries and pairs of entries.
+        """
+        if isinstance(state, Vector):
+            closest = self.closest(state, limit)
+            return 0.0 if closest is None else closest.similarity
+        shared = self._shared(state, limit)
+        if not shared.any():
+            return 0.0
+        norms = np.sqrt(pairs_kernel(np.array(self._entries[:limit], dtype=np.int64)))
+        likeness = np.divide(pairs_kernel(shared), norms, out=np.zeros(limit), where=norms > 0)
+        return float(likeness.max() / np.sqrt(pairs_kernel(np.array(len(state.entries)))))
+
     def _facts_below(self, limit: int) -> NDArray[np.int64]:
         numbers = np.fromiter(list(self._facts), dtype=np.int64)
         return numbers[numbers < limit]
@@ -202,6 +219,10 @@ class Draft:
         if added is not None and (known is None or added.similarity > known.similarity):
             best = Match(number=self._limit + added.number, similarity=added.similarity)
         return best.number if best is not None and best.similarity >= self._threshold else None
+
+    def familiarity(self, state: State) -> float:
+        """The greatest cosine with a state known by now; 0 where none compares."""
+        return max(self._index.familiarity(state, self._limit), self._added.familiarity(state, len(self._added)))
 
     def add(self, state: State) -> int:
         """Makes a new prototype of `state` and returns its number."""

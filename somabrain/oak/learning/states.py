@@ -49,6 +49,19 @@ def facts(values: Mapping[str, Scalar]) -> Facts:
     return Facts(values=json.loads(canonical), canonical=canonical, entries=entries)
 
 
+ANYWHERE = facts({})
+"""The description that every state of facts meets: where a primitive action may end."""
+
+
+def pairs_kernel(shared: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The inner product, before normalising, of two states with this many entries in common, entries and pairs counted.
+
+    What the signed hashes of `facts_vector` have in the mean (Weinberger et al. 2009, lemma 2).
+    """
+    product: NDArray[np.float64] = shared + shared * (shared - 1) / 2
+    return product
+
+
 def facts_vector(state: Facts, dimension: int) -> NDArray[np.float32]:
     """The facts' feature vector: signed hashing of entries and pairs of entries, unit length, shape (dimension,).
 
@@ -99,9 +112,11 @@ def similarity(state: State, target: State) -> float | None:
     """How far `state` meets `target`; `None` where one is facts and the other is not.
 
     Facts: the share of the target's entries that hold in the state, so a partial description is a set of states.
-    Vectors: the cosine.
+    An empty description holds in every state of facts. Vectors: the cosine.
     """
     if isinstance(state, Facts) and isinstance(target, Facts):
+        if not target.entries:
+            return 1.0
         return len(target.entries & state.entries) / len(target.entries)
     if isinstance(state, Vector) and isinstance(target, Vector):
         return cosine(state.array(), target.array())

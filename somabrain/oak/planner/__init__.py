@@ -1,13 +1,30 @@
 """The planner: which options, in which order, lead from a state to a target, and with what odds.
 
 Pure functions of arrays. `compile_graph` prepares a namespace's rows, `toward` a set of goals on them,
-`plan` answers for a start; graphs and distances never change and may be shared between threads.
+`plan` answers for a start, `act` while options run; graphs and distances never change, and threads may share them.
 """
 
 from __future__ import annotations
 
+from somabrain.oak.planner.acting import Candidate, Decision, act, candidates
 from somabrain.oak.planner.distances import Distances, toward
+from somabrain.oak.planner.exploring import frontier, nearest, untried
 from somabrain.oak.planner.graph import Graph, compile_graph
+from somabrain.oak.planner.local import LocalOption
 from somabrain.oak.planner.plans import plan
 
-__all__ = ["Distances", "Graph", "compile_graph", "plan", "toward"]
+__all__ = [
+    "Candidate",
+    "Decision",
+    "Distances",
+    "Graph",
+    "LocalOption",
+    "act",
+    "candidates",
+    "compile_graph",
+    "frontier",
+    "nearest",
+    "plan",
+    "toward",
+    "untried",
+]

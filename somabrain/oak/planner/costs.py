@@ -58,13 +58,20 @@ class Leaving:
 def weigh(chance: NDArray[np.float64]) -> NDArray[np.int64]:
     """`w` = min(2⁴⁰, max(1, ⌈10⁶ c − 10⁻³⌉)) of c = −ln `chance`, with `chance` ≥ 0 (DESIGN §6.3).
 
-    The one place where costs are computed: `math.log` value by value, because the last bit of numpy's
+    Costs are computed here and in `weigh_one` alone: `math.log` value by value, because the last bit of numpy's
     vectorised logarithm depends on the processor.
     """
     positive = chance > 0
     logs = list(map(math.log, np.where(positive, chance, 1.0).tolist()))
     cost = np.ceil(np.array(logs, dtype=np.float64) * -MICRO - ROUNDING_SLACK)
     return np.where(positive, np.clip(cost, 1, WEIGHT_MAX), WEIGHT_MAX).astype(np.int64)
+
+
+def weigh_one(chance: float) -> int:
+    """`weigh` of a single `chance`: the same number."""
+    if chance <= 0:
+        return WEIGHT_MAX
+    return min(WEIGHT_MAX, max(1, math.ceil(math.log(chance) * -MICRO - ROUNDING_SLACK)))
 
 
 def leave(rows: RowTable, row_of: NDArray[np.intp], own: NDArray[np.bool_], parameters: PlanParameters) -> Leaving:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from somabrain.oak.planner.graph import Floats, Graph
+from somabrain.oak.planner.local import LocalOption
 from somabrain.oak.planner.merging import UNREACHED, Merged, merge
 from somabrain.oak.planner.policy import policy_values
-from somabrain.oak.planner.search import settle
+from somabrain.oak.planner.search import Labels, settle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -18,20 +19,26 @@ class Distances:
     graph: Graph
     goals: frozenset[int]
     merged: Merged
-    key: tuple[int, ...]
-    """(size,) cost · span + hops of the cheapest path, of fewest hops among equals"""
+    labels: Labels
     policy: Floats
     """(size,) V"""
+    durations: dict[int, float] = field(default_factory=dict)
+    """steps along the canonical path, of the prototypes that were asked for: a cache"""
 
     def cost(self, prototype: int) -> int | None:
         """D in micro-nats; `None` where no path leads to a goal."""
-        key = self._key(prototype)
-        return None if key is None else key // self.graph.span
+        if prototype in self.goals:
+            return 0
+        if prototype >= self.graph.size:
+            return None
+        cost = int(self.labels.cost[prototype])
+        return cost if cost < UNREACHED else None
 
     def hops(self, prototype: int) -> int | None:
         """The number of options on the cheapest path; `None` where no path leads to a goal."""
-        key = self._key(prototype)
-        return None if key is None else key % self.graph.span
+        if prototype in self.goals:
+            return 0
+        return None if self.cost(prototype) is None else int(self.labels.hops[prototype])
 
     def policy_value(self, prototype: int) -> float:
         """V: the probability of reaching a goal from `prototype` under the best policy."""
@@ -39,23 +46,16 @@ class Distances:
             return 1.0
         return float(self.policy[prototype]) if prototype < self.graph.size else 0.0
 
-    def _key(self, prototype: int) -> int | None:
-        if prototype in self.goals:
-            return 0
-        if prototype >= self.graph.size or self.key[prototype] >= UNREACHED * self.graph.span:
-            return None
-        return self.key[prototype]
 
+def toward(graph: Graph, goals: Sequence[int], *, local: LocalOption | None = None) -> Distances:
+    """Distances and policy values to `goals`, prototype numbers in any order (DESIGN §6.1, §6.4, §6.6).
 
-def toward(graph: Graph, goals: Sequence[int]) -> Distances:
-    """Distances and policy values to `goals`, prototype numbers in any order (DESIGN §6.1, §6.4, §6.6)."""
-    merged = merge(graph, sorted({goal for goal in goals if goal < graph.size}))
-    policy = policy_values(graph.policy, merged.goals, graph.size, graph.parameters.policy_sweeps_max)
-    policy.setflags(write=False)
-    return Distances(
-        graph=graph,
-        goals=frozenset(goals),
-        merged=merged,
-        key=tuple(settle(merged, merged.prices)),
-        policy=policy,
-    )
+    `local`: the local goal option of these goals, solved for all of them. It adds edges into the merged goal, and
+    nothing to the policy values, which know of its primitives already.
+    """
+    merged = merge(graph, sorted({goal for goal in goals if goal < graph.size}), local)
+    labels = settle(merged, merged.prices)
+    policy = policy_values(graph.policy, sorted(merged.goals), graph.size, graph.parameters.policy_sweeps_max)
+    for values in (policy, *labels):
+        values.setflags(write=False)
+    return Distances(graph=graph, goals=frozenset(goals), merged=merged, labels=labels, policy=policy)

@@ -15,27 +15,30 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Indices = NDArray[np.intp]
 
-INT64_SAFE = 2**62
-"""Products below it are exact in an int64, one added."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Graph:
     """Rows as a weighted graph over the prototypes 0 … `size` − 1, for any goals. Never changes.
 
-    E edges in the order of (target, option id). A path's key is cost · `span` + hops, so that one integer
-    orders by (cost, hops).
+    E edges in the order of (target, option id).
     """
 
     rows: RowTable
     parameters: PlanParameters
     size: int
-    span: int
     row_of: Indices
     """(M,) the row of each outcome"""
     leaving: Leaving
     elsewhere: NDArray[np.bool_]
     """(M,) outcomes other than FAIL and the row's own start"""
+    arriving: Indices
+    """outcomes as `elsewhere`, in the order of (target, option id, start)"""
+    arriving_at: Indices
+    """(size + 1,) the outcomes `arriving[arriving_at[y]` … `arriving_at[y + 1]]` are y"""
+    leaving_rows: Indices
+    """(R,) rows in the order of (start, option id)"""
+    leaving_rows_at: Indices
+    """(size + 1,) the rows `leaving_rows[leaving_rows_at[x]` … `leaving_rows_at[x + 1]]` start in x"""
     edge_of: Indices
     """(M,) the edge of each outcome, −1 where it has none"""
     edge_row: Indices
@@ -46,12 +49,10 @@ class Graph:
     """(E,) index into the table's M outcomes"""
     weight: Ints
     """(E,) w, micro-nats"""
-    incoming: tuple[int, ...]
+    incoming: Ints
     """(size + 1,) edges `incoming[y]` … `incoming[y + 1]` lead to y"""
-    source: tuple[int, ...]
+    source: Ints
     """(E,) where each edge starts"""
-    edge_key: tuple[int, ...]
-    """(E,) the key of each edge alone: w · span + 1"""
     outgoing: Indices
     """(E,) edges in the order of (source, option id, target)"""
     outgoing_at: Indices
@@ -62,56 +63,60 @@ class Graph:
 def compile_graph(rows: RowTable, parameters: PlanParameters) -> Graph:
     """The graph of `rows` (DESIGN §6.2, §6.3), sorted as RowTable says."""
     size = int(max(rows.start.max(initial=-1), rows.outcome.max(initial=-1))) + 1
+    numbers = np.arange(size + 1)
     row_of = np.repeat(np.arange(rows.start.size), np.diff(rows.offset))
     start_of = rows.start[row_of]
     own = rows.outcome == start_of
     leaving = leave(rows, row_of, own, parameters)
     elsewhere = (rows.outcome >= 0) & ~own
-    best = np.zeros(rows.start.size)
-    np.maximum.at(best, row_of[elsewhere], rows.probability[elsewhere])
-    natural = np.flatnonzero(
-        elsewhere
-        & leaving.live[row_of]
-        & (rows.probability > 0)
-        & (rows.reach > 0)
-        & ((rows.probability >= parameters.min_probability) | (rows.probability >= best[row_of]))
-    )
-    by_target = np.argsort(rows.outcome[natural], kind="stable")
-    outcome = natural[by_target]
-    place = np.empty_like(by_target)
-    place[by_target] = np.arange(by_target.size)
+    arriving = np.flatnonzero(elsewhere)
+    arriving = arriving[np.argsort(rows.outcome[arriving], kind="stable")]
+    outcome = arriving[_natural(rows, row_of, leaving, elsewhere, parameters.min_probability)[arriving]]
     edge_of = np.full(rows.outcome.size, -1)
-    edge_of[natural] = place
+    edge_of[outcome] = np.arange(outcome.size)
+    in_table = edge_of[np.sort(outcome)]
     edge_row = row_of[outcome]
-    weight = weigh(rows.reach[outcome] / leaving.escape_reach[edge_row] * leaving.trust[edge_row])
-    numbers = np.arange(size + 1)
-    outgoing = place[np.argsort(start_of[natural], kind="stable")]
     source = start_of[outcome]
-    span = size + 1
+    outgoing = in_table[np.argsort(source[in_table], kind="stable")]
+    leaving_rows = np.argsort(rows.start, kind="stable")
     return Graph(
         rows=rows,
         parameters=parameters,
         size=size,
-        span=span,
         row_of=row_of,
         leaving=leaving,
         elsewhere=elsewhere,
+        arriving=arriving,
+        arriving_at=np.searchsorted(rows.outcome[arriving], numbers),
+        leaving_rows=leaving_rows,
+        leaving_rows_at=np.searchsorted(rows.start[leaving_rows], numbers),
         edge_of=edge_of,
         edge_row=edge_row,
         edge_target=rows.outcome[outcome].astype(np.intp),
         edge_outcome=outcome,
-        weight=weight,
-        incoming=tuple(np.searchsorted(rows.outcome[outcome], numbers).tolist()),
-        source=tuple(source.tolist()),
-        edge_key=edge_keys(weight, span),
+        weight=weigh(rows.reach[outcome] / leaving.escape_reach[edge_row] * leaving.trust[edge_row]),
+        incoming=np.searchsorted(rows.outcome[outcome], numbers).astype(np.int64),
+        source=source.astype(np.int64),
         outgoing=outgoing,
         outgoing_at=np.searchsorted(source[outgoing], numbers),
         policy=compile_policy(rows, row_of, own, leaving),
     )
 
 
-def edge_keys(weight: Ints, span: int) -> tuple[int, ...]:
-    """The keys w · span + 1 of edges alone, as Python integers: they may pass 2⁶³."""
-    if int(weight.max(initial=0)) < INT64_SAFE // span:
-        return tuple((weight * span + 1).tolist())
-    return tuple([value * span + 1 for value in weight.tolist()])
+def _natural(
+    rows: RowTable,
+    row_of: Indices,
+    leaving: Leaving,
+    elsewhere: NDArray[np.bool_],
+    least: float,
+) -> NDArray[np.bool_]:
+    """Which outcomes are edges where none of them is a goal, shape (M,)."""
+    best = np.zeros(rows.start.size)
+    np.maximum.at(best, row_of[elsewhere], rows.probability[elsewhere])
+    return (
+        elsewhere
+        & leaving.live[row_of]
+        & (rows.probability > 0)
+        & (rows.reach > 0)
+        & ((rows.probability >= least) | (rows.probability >= best[row_of]))
+    )

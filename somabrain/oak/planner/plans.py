@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from somabrain.oak.model import Advice, Plan, Reason, Route
 from somabrain.oak.planner.distances import Distances
 from somabrain.oak.planner.merging import Merged, Prices, raised
 from somabrain.oak.planner.routes import EMPTY_ROUTE, option_ids, route
-from somabrain.oak.planner.search import Path, best_hops, layers, settle, walk
+from somabrain.oak.planner.search import Labels, Path, best_hops, layers, settle, walk, walk_layers
 
 ALTERNATIVE_PENALTY = 693_147
 """ln 2 in micro-nats: each earlier plan that used an edge makes it look half as probable (DESIGN §6.7)."""
@@ -34,10 +32,10 @@ def plan(distances: Distances, *, start: int | None, at_target: bool, max_option
     if start is None:
         return _nothing(Reason.UNKNOWN_START, 0.0)
     value = distances.policy_value(start)
-    obstacle = _obstacle(distances, start)
-    if obstacle is not None:
-        return _nothing(obstacle, value)
-    path = _cheapest(distances.merged, distances.merged.prices, distances.key, start, max_options)
+    hindrance = obstacle(distances, start)
+    if hindrance is not None:
+        return _nothing(hindrance, value)
+    path = _cheapest(distances.merged, distances.merged.prices, distances.labels, start, max_options)
     if path is None:
         return _nothing(Reason.UNREACHABLE_WITHIN_MAX_OPTIONS, value)
     found = route(distances.merged, path)
@@ -52,7 +50,7 @@ def plan(distances: Distances, *, start: int | None, at_target: bool, max_option
     )
 
 
-def _obstacle(distances: Distances, start: int) -> Reason | None:
+def obstacle(distances: Distances, start: int) -> Reason | None:
     """Why no path of whatever length leads from `start` to a goal; `None` where one does."""
     if not distances.goals:
         return Reason.NO_GOAL_STATE
@@ -71,7 +69,7 @@ def _alternatives(merged: Merged, path: Path, start: int, max_options: int, coun
     seen = {option_ids(merged, path)}
     found: list[Route] = []
     for _ in range(count * ATTEMPTS_PER_ALTERNATIVE):
-        prices = raised(merged, prices, path, ALTERNATIVE_PENALTY)
+        prices = raised(prices, path, ALTERNATIVE_PENALTY)
         other = _cheapest(merged, prices, settle(merged, prices, until=start), start, max_options)
         if other is None:
             break
@@ -85,11 +83,10 @@ def _alternatives(merged: Merged, path: Path, start: int, max_options: int, coun
     return tuple(found)
 
 
-def _cheapest(merged: Merged, prices: Prices, key: Sequence[int], start: int, max_options: int) -> Path | None:
-    """The canonical cheapest path of at most `max_options` edges; `key` must hold a path from `start`."""
-    hops = key[start] % merged.graph.span
-    if hops <= max_options:
-        return walk(merged, start, [key] * (hops + 1), prices.key)
+def _cheapest(merged: Merged, prices: Prices, labels: Labels, start: int, max_options: int) -> Path | None:
+    """The canonical cheapest path of at most `max_options` edges; `labels` must hold a path from `start`."""
+    if labels.hops[start] <= max_options:
+        return walk(merged, prices, labels, start)
     found = layers(merged, prices, max_options)
     within = best_hops(found, start)
-    return None if within is None else walk(merged, start, found[: within + 1], prices.weight)
+    return None if within is None else walk_layers(merged, prices, found[: within + 1], start)

@@ -8,8 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from somabrain.oak.kernels import PLACES, REALS, kernel
 from somabrain.oak.model import RowTable
+from somabrain.oak.planner.compiled import compiled
 from somabrain.oak.planner.costs import Leaving
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 CONVERGED = 1e-12
 """Value iteration stops when no value changed by as much (DESIGN §6.6)."""
@@ -22,23 +27,23 @@ EVALUATIONS = 32
 class PolicyRows:
     """The rows that a policy may choose from, in the order of their starts: S starts, Q rows, K outcomes."""
 
-    starts: NDArray[np.intp]
+    starts: Indices
     """(S,) distinct, ascending"""
-    first_row: NDArray[np.intp]
+    first_row: Indices
     """(S,) the first row of each start"""
-    start_of: NDArray[np.intp]
+    start_of: Indices
     """(Q,) the place of each row's start among `starts`"""
-    row: NDArray[np.intp]
+    row: Indices
     """(K,) the row of each outcome; every row has one"""
-    target: NDArray[np.intp]
+    target: Indices
     """(K,) prototypes; FAIL is left out, its value is 0"""
-    slot: NDArray[np.intp]
+    slot: Indices
     """(K,) the target's place among `starts`, S where it has no row"""
-    probability: NDArray[np.float64]
+    probability: Floats
     """(K,) P'"""
 
 
-def compile_policy(rows: RowTable, row_of: NDArray[np.intp], own: NDArray[np.bool_], leaving: Leaving) -> PolicyRows:
+def compile_policy(rows: RowTable, row_of: Indices, own: NDArray[np.bool_], leaving: Leaving) -> PolicyRows:
     """All outcomes, none cut, of the executed, joined and primitive rows (DESIGN §6.6).
 
     A primitive's own start stays among its outcomes: trying again is what the policy does there.
@@ -66,7 +71,7 @@ def compile_policy(rows: RowTable, row_of: NDArray[np.intp], own: NDArray[np.boo
     )
 
 
-def policy_values(rows: PolicyRows, goals: Sequence[int], size: int, sweeps_max: int) -> NDArray[np.float64]:
+def policy_values(rows: PolicyRows, goals: Sequence[int], size: int, sweeps_max: int) -> Floats:
     """V of shape (size,): the least fixed point of V(s) = max_o Σ_y P'(y) V(y) with V = 1 on `goals` (below `size`).
 
     Iterated from 0 until a sweep changes no value by 1e-12, at most `sweeps_max` sweeps (DESIGN §6.6). Between two
@@ -81,6 +86,17 @@ def policy_values(rows: PolicyRows, goals: Sequence[int], size: int, sweeps_max:
     slot = np.where(value[rows.target] == 1, count + 1, rows.slot)
     known = np.zeros(count + 2)
     known[count + 1] = 1
+    if compiled(iterate_kernel):
+        iterate_kernel(rows.start_of, rows.row, slot, rows.probability, CONVERGED, EVALUATIONS, sweeps_max, known)
+    else:
+        _iterate(rows, slot, known, sweeps_max)
+    value[rows.starts] = known[:count]
+    value[list(goals)] = 1
+    return value
+
+
+def _iterate(rows: PolicyRows, slot: Indices, known: Floats, sweeps_max: int) -> None:
+    count = rows.starts.size
     product, best, change = np.empty(slot.size), np.empty(count), np.empty(count)
     for _ in range(sweeps_max):
         np.take(known, slot, out=product, mode="clip")
@@ -95,12 +111,9 @@ def policy_values(rows: PolicyRows, goals: Sequence[int], size: int, sweeps_max:
             break
         _, first = np.unique(rows.start_of[chosen], return_index=True)
         _follow(rows, chosen[first], slot, known)
-    value[rows.starts] = known[:count]
-    value[list(goals)] = 1
-    return value
 
 
-def _follow(rows: PolicyRows, chosen: NDArray[np.intp], slot: NDArray[np.intp], known: NDArray[np.float64]) -> None:
+def _follow(rows: PolicyRows, chosen: Indices, slot: Indices, known: Floats) -> None:
     """Values after `EVALUATIONS` more steps of one chosen row for each start, in place."""
     count = rows.starts.size
     follows = np.zeros(rows.start_of.size, dtype=np.bool_)
@@ -111,7 +124,67 @@ def _follow(rows: PolicyRows, chosen: NDArray[np.intp], slot: NDArray[np.intp], 
         known[:count] = np.minimum(np.bincount(start, known[after] * probability), 1)
 
 
-def _runs(values: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+@kernel(f"void({PLACES}, {PLACES}, {PLACES}, {REALS}, float64, int64, int64, float64[::1])")
+def iterate_kernel(  # noqa: C901, PLR0917 - kernels are called by position
+    start_of: Indices,
+    row: Indices,
+    slot: Indices,
+    probability: Floats,
+    tolerance: float,
+    evaluations: int,
+    sweeps_max: int,
+    known: Floats,
+) -> None:
+    """What `_iterate` does, sum for sum in the same order, so that every value has the same bits."""
+    count = known.size - 2
+    entries = row.size
+    best = np.empty(count, np.float64)
+    first = np.empty(count, np.int64)
+    after = np.empty(entries, np.int64)
+    weight = np.empty(entries, np.float64)
+    bounds = np.empty(count + 1, np.int64)
+    for _ in range(sweeps_max):
+        best[:] = -1.0
+        entry = 0
+        while entry < entries:
+            one = row[entry]
+            begin = entry
+            total = 0.0
+            while entry < entries and row[entry] == one:
+                total += known[slot[entry]] * probability[entry]
+                entry += 1
+            start = start_of[one]
+            if total > best[start]:
+                best[start] = total
+                first[start] = begin
+        change = 0.0
+        for start in range(count):
+            value = min(best[start], 1.0)
+            change = max(change, abs(value - known[start]))
+            known[start] = value
+        if change < tolerance:
+            break
+        kept = 0
+        for start in range(count):
+            bounds[start] = kept
+            entry = first[start]
+            one = row[entry]
+            while entry < entries and row[entry] == one:
+                after[kept] = slot[entry]
+                weight[kept] = probability[entry]
+                kept += 1
+                entry += 1
+        bounds[count] = kept
+        for _ in range(evaluations):
+            for start in range(count):
+                total = 0.0
+                for entry in range(bounds[start], bounds[start + 1]):
+                    total += known[after[entry]] * weight[entry]
+                best[start] = min(total, 1.0)
+            known[:count] = best
+
+
+def _runs(values: Indices) -> tuple[Indices, Indices]:
     """The values where equal neighbours are one, and the place at which each begins."""
     begins = np.flatnonzero(np.append(True, values[1:] != values[:-1])) if values.size else np.zeros(0, dtype=np.intp)
     return values[begins], begins

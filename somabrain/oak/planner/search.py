@@ -7,46 +7,54 @@ Paths are compared by (cost, hops); a walk takes, of the edges that keep to the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import heappop, heappush
+from typing import NamedTuple
 
 import numpy as np
 
-from somabrain.oak.planner.graph import Ints
-from somabrain.oak.planner.merging import UNREACHED, Merged, Prices, Toll
+from somabrain.oak.planner.graph import Graph, Ints
+from somabrain.oak.planner.merging import UNREACHED, Merged, Prices
+from somabrain.oak.planner.settling import settled
 
 Path = tuple[int, ...]
 """Edges in order, numbered as `Merged` says; the last one leads into the merged goal."""
 
 
-def settle(merged: Merged, prices: Prices, until: int = -1) -> list[int]:
-    """Dijkstra's algorithm backward from the goals: the least key of a path from each prototype, shape (size,).
+class Labels(NamedTuple):
+    """The cheapest path from (or to) each prototype, of fewest hops among equals; both of shape (size,)."""
 
-    A key is cost · span + hops, UNREACHED · span without a path. Where `until` is a prototype, only the
-    keys up to its own are final.
+    cost: Ints
+    """micro-nats, UNREACHED without a path"""
+    hops: Ints
+    """0 without a path"""
+
+
+def settle(merged: Merged, prices: Prices, until: int = -1) -> Labels:
+    """Dijkstra's algorithm backward from the goals: the best path from each prototype.
+
+    Where `until` is a prototype, only the labels up to its own are final.
     """
-    graph, steps = merged.graph, prices.key.edges
-    key = [UNREACHED * graph.span] * graph.size
-    for goal in merged.goals:
-        key[goal] = 0
-    heap: list[tuple[int, int]] = []
-    for start, through in zip(merged.goal_source, prices.key.goal_edges, strict=True):
-        if through < key[start]:
-            key[start] = through
-            heappush(heap, (through, start))
-    incoming, source = graph.incoming, graph.source
-    while heap:
-        reached, vertex = heappop(heap)
-        if reached > key[vertex]:
-            continue
-        if vertex == until:
-            break
-        for edge in range(incoming[vertex], incoming[vertex + 1]):
-            start = source[edge]
-            through = reached + steps[edge]
-            if through < key[start]:
-                key[start] = through
-                heappush(heap, (through, start))
-    return key
+    graph = merged.graph
+    labels = _nothing(graph.size)
+    labels.cost[list(merged.goals)] = 0
+    settled(graph.incoming, graph.source, prices.edges, merged.goal_source, prices.goal_edges, *labels, until)
+    return labels
+
+
+def settle_forward(graph: Graph, start: int) -> Labels:
+    """The best path from `start` (below `graph.size`) to each prototype, no goal set apart."""
+    labels = _nothing(graph.size)
+    labels.cost[start] = 0
+    edges = graph.outgoing[graph.outgoing_at[start] : graph.outgoing_at[start + 1]]
+    settled(
+        graph.outgoing_at.astype(np.int64),
+        graph.edge_target[graph.outgoing].astype(np.int64),
+        graph.weight[graph.outgoing],
+        graph.edge_target[edges].astype(np.int64),
+        graph.weight[edges],
+        *labels,
+        -1,
+    )
+    return labels
 
 
 def layers(merged: Merged, prices: Prices, hops_max: int) -> list[Ints]:
@@ -60,11 +68,11 @@ def layers(merged: Merged, prices: Prices, hops_max: int) -> list[Ints]:
     found[0][goals] = 0
     bounds = graph.outgoing_at
     starts = np.flatnonzero(bounds[1:] > bounds[:-1])
-    weight, target = np.asarray(prices.weight.edges)[graph.outgoing], graph.edge_target[graph.outgoing]
+    weight, target = prices.edges[graph.outgoing], graph.edge_target[graph.outgoing]
     for hops in range(1, hops_max + 1):
         layer = nowhere.copy()
         if hops == 1:
-            np.minimum.at(layer, np.array(merged.goal_source, dtype=np.intp), prices.weight.goal_edges)
+            np.minimum.at(layer, merged.goal_source, prices.goal_edges)
         elif starts.size:
             layer[starts] = np.minimum.reduceat(weight + found[-1][target], bounds[starts])
             np.minimum(layer, UNREACHED, out=layer)
@@ -79,27 +87,49 @@ def best_hops(found: Sequence[Ints], start: int) -> int | None:
     return hops if cost < UNREACHED else None
 
 
-def walk(merged: Merged, start: int, labels: Sequence[Sequence[int] | Ints], toll: Toll) -> Path:
-    """The canonical path of `len(labels)` - 1 edges from `start`.
-
-    `labels[h][x]` is the best that h edges from x can do, summed in `toll`.
-    """
-    graph = merged.graph
+def walk(merged: Merged, prices: Prices, labels: Labels, start: int) -> Path:
+    """The canonical path from `start`, which must reach the goal."""
     path: list[int] = []
     vertex = start
-    for hops in range(len(labels) - 1, 1, -1):
-        here, there = labels[hops][vertex], labels[hops - 1]
-        edges = graph.outgoing[graph.outgoing_at[vertex] : graph.outgoing_at[vertex + 1]]
-        targets = graph.edge_target[edges].tolist()
-        edge, vertex = next(
-            (edge, target)
-            for edge, target in zip(edges.tolist(), targets, strict=True)
-            if toll.edges[edge] + there[target] == here
-        )
+    for hops in range(int(labels.hops[start]), 0, -1):
+        edge, vertex = step(merged, prices, labels, vertex, hops)
         path.append(edge)
-    last = next(
-        index
-        for index, source in enumerate(merged.goal_source)
-        if source == vertex and toll.goal_edges[index] == labels[1][vertex]
-    )
-    return (*path, graph.weight.size + last)
+    return tuple(path)
+
+
+def walk_layers(merged: Merged, prices: Prices, found: Sequence[Ints], start: int) -> Path:
+    """The canonical path of `len(found)` − 1 edges from `start`; `found` as `layers` gives it."""
+    path: list[int] = []
+    vertex = start
+    for hops in range(len(found) - 1, 1, -1):
+        edges = _leaving(merged.graph, vertex)
+        targets = merged.graph.edge_target[edges]
+        first = np.argmax(prices.edges[edges] + found[hops - 1][targets] == found[hops][vertex])
+        path.append(int(edges[first]))
+        vertex = int(targets[first])
+    return (*path, _last(merged, prices, vertex, int(found[1][vertex])))
+
+
+def step(merged: Merged, prices: Prices, labels: Labels, vertex: int, hops: int) -> tuple[int, int]:
+    """The first edge of the canonical path from `vertex`, `hops` edges from the goal, and where it leads; −1: goal."""
+    if hops == 1:
+        return _last(merged, prices, vertex, int(labels.cost[vertex])), -1
+    edges = _leaving(merged.graph, vertex)
+    targets = merged.graph.edge_target[edges]
+    best = (prices.edges[edges] + labels.cost[targets] == labels.cost[vertex]) & (labels.hops[targets] == hops - 1)
+    first = np.argmax(best)
+    return int(edges[first]), int(targets[first])
+
+
+def _leaving(graph: Graph, vertex: int) -> Ints:
+    return graph.outgoing[graph.outgoing_at[vertex] : graph.outgoing_at[vertex + 1]]
+
+
+def _last(merged: Merged, prices: Prices, vertex: int, cost: int) -> int:
+    """The edge of `cost` from `vertex` into the merged goal, of the smallest option id."""
+    first, last = np.searchsorted(merged.goal_source, (vertex, vertex + 1))
+    return merged.graph.weight.size + int(first + np.argmax(prices.goal_edges[first:last] == cost))
+
+
+def _nothing(size: int) -> Labels:
+    return Labels(np.full(size, UNREACHED, dtype=np.int64), np.zeros(size, dtype=np.int64))

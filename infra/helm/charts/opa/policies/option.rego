@@ -10,6 +10,10 @@ import rego.v1
 
 # The least role for each action. Actions are the API's operation ids; one that is not listed is denied to all.
 least_role := {
+	"act": "brain_reader",
+	"consolidation_get": "brain_reader",
+	"diagnosis_get": "brain_reader",
+	"episode_get": "brain_reader",
 	"memory_get": "brain_reader",
 	"memory_recall": "brain_reader",
 	"namespace_list": "brain_reader",
@@ -20,6 +24,9 @@ least_role := {
 	"plan": "brain_reader",
 	"state_get": "brain_reader",
 	"state_list": "brain_reader",
+	"episode_outcome": "brain_writer",
+	"episode_record": "brain_writer",
+	"episode_record_batch": "brain_writer",
 	"execution_record": "brain_writer",
 	"execution_record_batch": "brain_writer",
 	"memory_forget": "brain_writer",
@@ -28,6 +35,7 @@ least_role := {
 	"option_create": "brain_writer",
 	"option_replace": "brain_writer",
 	"option_retire": "brain_writer",
+	"consolidate": "brain_admin",
 	"event_list": "brain_admin",
 	"model_export": "brain_admin",
 	"model_import": "brain_admin",

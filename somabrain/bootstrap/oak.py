@@ -1,0 +1,169 @@
+"""The option layer put together: its limits, its caches, and the consolidation in the background."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from common.config.settings import Settings
+from somabrain.bootstrap.clocks import clock_ms, clocks, new_event_id
+from somabrain.oak.building import BuildParameters
+from somabrain.oak.consolidating import Consolidator
+from somabrain.oak.kernels import accelerate
+from somabrain.oak.learning import LearningParameters
+from somabrain.oak.model import PlanParameters
+from somabrain.oak.option_manager import Limits
+from somabrain.oak.worlds import LocalSettings, Worlds
+from somabrain.observability.metrics import Metrics
+from somabrain.outbox.feed import Pace
+from somabrain.outbox.relay import Chore, Relay
+from somabrain.store import CONSOLIDATION, Database, RelayPositions, SqlStore, leadership
+
+
+class Accelerator:
+    """Compiles the kernels once, in a thread of its own, when somebody first has use for them."""
+
+    def __init__(self) -> None:
+        """Compiles nothing yet."""
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def want(self) -> None:
+        """Begins to compile, unless that was begun."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=accelerate, name="kernels", daemon=True)
+                self._thread.start()
+
+    def wait(self) -> None:
+        """Returns once the kernels are compiled."""
+        self.want()
+        if self._thread is not None:
+            self._thread.join()
+
+
+ACCELERATOR = Accelerator()
+"""The kernels are the process's."""
+
+
+def learning_parameters(settings: Settings) -> LearningParameters:
+    """What learning in a new namespace will depend on."""
+    return LearningParameters(
+        state_similarity=settings.oak_state_similarity,
+        similarity_threshold=settings.oak_similarity_threshold,
+        time_price=settings.oak_time_price,
+        loss_price=settings.oak_loss_price,
+        reward_threshold=settings.oak_reward_threshold,
+        novelty_threshold=settings.oak_novelty_threshold,
+        success_reward=settings.oak_success_reward,
+    )
+
+
+def oak_limits(settings: Settings) -> Limits:
+    """The limits of the option layer."""
+    return Limits(
+        dimension=settings.memory_dim,
+        learning=learning_parameters(settings),
+        options_max=settings.oak_max_options,
+        prototypes_max=settings.oak_max_prototypes,
+        actions_max=settings.oak_max_actions,
+        tau_min_s=settings.oak_tau_min,
+        tau_max_s=settings.oak_tau_max,
+    )
+
+
+def plan_parameters(settings: Settings) -> PlanParameters:
+    """The planner's limits and prices."""
+    return PlanParameters(
+        min_probability=settings.oak_min_probability,
+        time_price=settings.oak_time_price,
+        confidence_z=settings.oak_confidence_z,
+        replan_gap=settings.oak_replan_gap,
+        policy_sweeps_max=settings.oak_policy_sweeps_max,
+    )
+
+
+def open_worlds(settings: Settings) -> Worlds:
+    """An empty cache of namespaces."""
+    return Worlds(
+        dimension=settings.memory_dim,
+        parameters=plan_parameters(settings),
+        local=LocalSettings(
+            radius=settings.oak_local_radius,
+            states_max=settings.oak_local_states,
+            gamma=settings.oak_gamma,
+            kappa=settings.oak_kappa,
+            prediction_weight=settings.oak_prediction_weight,
+        ),
+        accelerate=ACCELERATOR.want,
+        namespaces_max=settings.oak_graph_cache_namespaces,
+        goal_sets_max=settings.oak_goal_cache_sets,
+    )
+
+
+def build_parameters(settings: Settings) -> BuildParameters:
+    """What discovered options are made with."""
+    return BuildParameters(
+        radius=settings.oak_option_radius,
+        gamma=settings.oak_gamma,
+        kappa=settings.oak_kappa,
+        alpha=settings.oak_alpha,
+        match_similarity=settings.oak_match_similarity,
+        options_max=settings.oak_max_options,
+        tau_min_s=settings.oak_tau_min,
+        tau_max_s=settings.oak_tau_max,
+    )
+
+
+def open_consolidator(settings: Settings, store: SqlStore, worlds: Worlds) -> Consolidator:
+    """Asks for consolidations, waits for them, and runs them."""
+    return Consolidator(
+        store=store,
+        worlds=worlds,
+        parameters=build_parameters(settings),
+        batch=settings.oak_consolidation_batch,
+        pause_s=settings.oak_consolidation_interval_s,
+        clock_ms=clock_ms,
+        monotonic_s=time.monotonic,
+        sleep=time.sleep,
+        new_event_id=new_event_id,
+    )
+
+
+@contextmanager
+def open_consolidation(
+    settings: Settings, database: Database, consolidator: Consolidator, metrics: Metrics, committed: Callable[[], None]
+) -> Iterator[Relay]:
+    """The running background consolidation; `committed` is called after each run."""
+    store = SqlStore(database)
+
+    def work() -> None:
+        for tenant, namespace in store.due_consolidations(settings.oak_consolidate_episodes):
+            ACCELERATOR.wait()
+            with metrics.consolidation_latency.time():
+                consolidator.run(tenant, namespace)
+            committed()
+
+    relay = Relay(
+        "consolidation",
+        sinks=[],
+        chores=[Chore(name="consolidation", interval_s=settings.oak_consolidation_interval_s, work=work)],
+        positions=RelayPositions(database),
+        leadership=leadership(database, CONSOLIDATION),
+        pace=Pace(
+            batch=settings.relay_batch,
+            interval_s=settings.oak_consolidation_interval_s,
+            linger_s=settings.relay_linger_s,
+            backoff_max_s=settings.relay_backoff_max_s,
+            rest=0.0,
+        ),
+        clocks=clocks(),
+        metrics=metrics,
+    )
+    relay.start()
+    try:
+        yield relay
+    finally:
+        relay.stop(settings.shutdown_timeout_s)

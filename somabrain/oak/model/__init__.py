@@ -1,0 +1,59 @@
+"""The nouns of the option layer. Frozen values; nothing here decides anything.
+
+DESIGN §2 defines the words, §5 and §6 the formulas that fill them.
+"""
+
+from __future__ import annotations
+
+from somabrain.oak.model.episodes import Arrivals, Episode, Mark, PrimitiveRow, Step
+from somabrain.oak.model.options import (
+    FAIL,
+    Ending,
+    Evidence,
+    Execution,
+    Lifetime,
+    ModelRow,
+    Option,
+    OptionSpec,
+    Source,
+    Status,
+    Termination,
+)
+from somabrain.oak.model.plans import Advice, Plan, PlanParameters, PlanStep, Reason, Route
+from somabrain.oak.model.states import Facts, Json, Kind, Prototype, Scalar, State, Vector
+from somabrain.oak.model.tables import OptionModel, PrimitiveTable, RowTable
+
+__all__ = [
+    "FAIL",
+    "Advice",
+    "Arrivals",
+    "Ending",
+    "Episode",
+    "Evidence",
+    "Execution",
+    "Facts",
+    "Json",
+    "Kind",
+    "Lifetime",
+    "Mark",
+    "ModelRow",
+    "Option",
+    "OptionModel",
+    "OptionSpec",
+    "Plan",
+    "PlanParameters",
+    "PlanStep",
+    "PrimitiveRow",
+    "PrimitiveTable",
+    "Prototype",
+    "Reason",
+    "Route",
+    "RowTable",
+    "Scalar",
+    "Source",
+    "State",
+    "Status",
+    "Step",
+    "Termination",
+    "Vector",
+]

@@ -1,0 +1,282 @@
+"""Raw experience and option models on SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Select, Table, and_, bindparam, delete, or_, select, tuple_, update
+
+from somabrain.oak.consolidation import of_bytes, to_bytes
+from somabrain.oak.documents import json_text
+from somabrain.oak.model import Arrivals, Mark, OptionModel, PrimitiveRow
+from somabrain.ports import Consolidation, EpisodeRecord
+from somabrain.store import tables as t
+from somabrain.store.statements import chunks
+from somabrain.tenancy import Namespace, TenantId
+
+COUNTED = np.dtype([("outcome", "<i4"), ("count", "<i8")])
+"""One outcome of a primitive row as stored: prototype number, and how often it came."""
+
+RECORDED = "EpisodeRecorded"
+"""The event type of an episode (DESIGN §9)."""
+
+NUMBER = np.dtype("<i4")
+"""A prototype number as stored."""
+
+_SAVE_ARRIVALS = (
+    update(t.prototypes)
+    .where(
+        t.prototypes.c.tenant == bindparam("in_tenant"),
+        t.prototypes.c.namespace == bindparam("in_namespace"),
+        t.prototypes.c.number == bindparam("in_number"),
+    )
+    .values(
+        arrivals=bindparam("in_arrivals"),
+        endings=bindparam("in_endings"),
+        marks=bindparam("in_marks"),
+        changed=bindparam("in_changed"),
+    )
+)
+
+
+class SqlExperience:
+    """`ReadExperience` on a connection."""
+
+    def __init__(self, connection: Connection, tenant: TenantId) -> None:
+        """`connection` is inside a transaction or begins one with its first statement."""
+        self._connection = connection
+        self._tenant = tenant
+
+    def actions(self, namespace: Namespace, *, first: int = 0) -> list[str]:
+        """As the port."""
+        a = t.actions.c
+        query = self._of(t.actions, namespace, a.option_id).where(a.number >= first).order_by(a.number)
+        return list(self._connection.execute(query).scalars())
+
+    def rows(
+        self, namespace: Namespace, *, changed_after: int = 0, starts: Sequence[int] | None = None
+    ) -> list[PrimitiveRow]:
+        """As the port."""
+        r = t.primitive_rows.c
+        query = self._of(t.primitive_rows, namespace)
+        if changed_after:
+            query = query.where(r.changed > changed_after)
+        if starts is None:
+            return [_row(row) for row in self._connection.execute(query.order_by(r.start, r.action))]
+        found = [
+            _row(row) for some in chunks(starts) for row in self._connection.execute(query.where(r.start.in_(some)))
+        ]
+        return sorted(found, key=lambda row: (row.start, row.action))
+
+    def arrivals(
+        self, namespace: Namespace, *, changed_after: int = 0, numbers: Sequence[int] | None = None
+    ) -> list[Arrivals]:
+        """As the port."""
+        p = t.prototypes.c
+        query = self._of(t.prototypes, namespace, p.number, p.arrivals, p.endings, p.marks)
+        if changed_after:
+            query = query.where(p.changed > changed_after)
+        if numbers is None:
+            return [_arrivals(row) for row in self._connection.execute(query.order_by(p.number))]
+        rows = (row for some in chunks(numbers) for row in self._connection.execute(query.where(p.number.in_(some))))
+        return sorted((_arrivals(row) for row in rows), key=lambda one: one.number)
+
+    def changed_states(self, namespace: Namespace, *, after: int) -> list[int]:
+        """As the port."""
+        r = t.primitive_rows.c
+        query = self._of(t.primitive_rows, namespace, r.start).where(r.changed > after).distinct().order_by(r.start)
+        return list(self._connection.execute(query).scalars())
+
+    def episode(self, namespace: Namespace, episode_id: str) -> EpisodeRecord | None:
+        """As the port."""
+        query = self._of(t.episodes, namespace).where(t.episodes.c.episode_id == episode_id)
+        row = self._connection.execute(query).first()
+        if row is None:
+            return None
+        return EpisodeRecord(
+            episode_id=row.episode_id,
+            sequence=row.sequence,
+            body_sha256=bytes(row.body_sha256),
+            success=row.success,
+            outcome_sequence=row.outcome_sequence,
+        )
+
+    def reports(self, namespace: Namespace, *, after: int) -> list[tuple[int, int]]:
+        """As the port."""
+        j = t.journal.c
+        query = self._of(t.journal, namespace, j.payload).where(j.type == RECORDED, j.sequence > after).order_by(j.sequence)
+        told = (json.loads(payload) for payload in self._connection.execute(query).scalars())
+        return [(one["transitions"], one["prototypes_created"]) for one in told]
+
+    def models(self, namespace: Namespace, wanted: Mapping[str, int]) -> list[OptionModel]:
+        """As the port."""
+        m = t.option_models.c
+        query = self._of(t.option_models, namespace, m.option_id, m.model)
+        found = []
+        for some in chunks(sorted(wanted.items())):
+            rows = self._connection.execute(query.where(tuple_(m.option_id, m.build).in_(some)))
+            found += [of_bytes(bytes(row.model)) for row in rows]
+        return sorted(found, key=lambda model: model.option_id)
+
+    def consolidation(self, namespace: Namespace) -> Consolidation:
+        """As the port."""
+        row = self._connection.execute(self._of(t.consolidations, namespace)).mappings().first()
+        if row is None:
+            return Consolidation(namespace=namespace)
+        kept = {name: value for name, value in row.items() if name not in {"tenant", "namespace", "terminal", "result"}}
+        return Consolidation(
+            namespace=namespace,
+            terminal=tuple(np.frombuffer(row["terminal"], dtype=NUMBER).tolist()),
+            result=json.loads(row["result"]),
+            **kept,
+        )
+
+    def _of(self, table: Table, namespace: Namespace, *columns: Any) -> Select[Any]:
+        query = select(*columns) if columns else select(table)
+        return query.where(table.c.tenant == self._tenant.value, table.c.namespace == namespace.value)
+
+
+class SqlExperienceWriter(SqlExperience):
+    """`WriteExperience` on a connection whose transaction holds the tenant's row."""
+
+    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Any]) -> None:
+        """`upserts` by table name."""
+        super().__init__(connection, tenant)
+        self._upserts = upserts
+
+    def add_actions(self, namespace: Namespace, first: int, option_ids: Sequence[str]) -> None:
+        """As the port."""
+        if option_ids:
+            owner = self._owner(namespace)
+            rows = [{**owner, "number": n, "option_id": name} for n, name in enumerate(option_ids, first)]
+            self._connection.execute(t.actions.insert(), rows)
+
+    def save_rows(self, namespace: Namespace, rows: Sequence[PrimitiveRow], sequence: int) -> None:
+        """As the port."""
+        self._put(t.primitive_rows, namespace, [{**_row_columns(row), "changed": sequence} for row in rows])
+
+    def save_arrivals(self, namespace: Namespace, arrivals: Sequence[Arrivals], sequence: int) -> None:
+        """As the port."""
+        if arrivals:
+            rows = [
+                {
+                    "in_tenant": self._tenant.value,
+                    "in_namespace": namespace.value,
+                    "in_number": one.number,
+                    "in_arrivals": one.arrivals,
+                    "in_endings": one.endings,
+                    "in_marks": int(one.marks),
+                    "in_changed": sequence,
+                }
+                for one in arrivals
+            ]
+            self._connection.execute(_SAVE_ARRIVALS, rows)
+
+    def save_episode(self, namespace: Namespace, record: EpisodeRecord) -> None:
+        """As the port."""
+        columns = {
+            "episode_id": record.episode_id,
+            "sequence": record.sequence,
+            "body_sha256": record.body_sha256,
+            "success": record.success,
+            "outcome_sequence": record.outcome_sequence,
+        }
+        self._put(t.episodes, namespace, [columns])
+
+    def save_models(self, namespace: Namespace, build: int, models: Sequence[OptionModel]) -> None:
+        """As the port."""
+        rows = [{"option_id": model.option_id, "build": build, "model": to_bytes(model)} for model in models]
+        self._put(t.option_models, namespace, rows)
+
+    def drop_models(self, namespace: Namespace, kept: Mapping[str, int]) -> None:
+        """As the port."""
+        m = t.option_models.c
+        known = self._connection.execute(self._of(t.option_models, namespace, m.option_id, m.build)).all()
+        gone = [(row.option_id, row.build) for row in known if kept.get(row.option_id) != row.build]
+        for some in chunks(gone):
+            self._connection.execute(
+                delete(t.option_models).where(
+                    m.tenant == self._tenant.value,
+                    m.namespace == namespace.value,
+                    tuple_(m.option_id, m.build).in_(some),
+                )
+            )
+
+    def save_consolidation(self, record: Consolidation) -> None:
+        """As the port."""
+        columns = {
+            "requested": record.requested,
+            "through": record.through,
+            "episodes": record.episodes,
+            "build": record.build,
+            "terminal": np.array(record.terminal, dtype=NUMBER).tobytes(),
+            "started_at_ms": record.started_at_ms,
+            "finished_at_ms": record.finished_at_ms,
+            "done": record.done,
+            "total": record.total,
+            "result": json_text(record.result),
+            "problem": record.problem,
+        }
+        self._put(t.consolidations, record.namespace, [columns])
+
+    def _owner(self, namespace: Namespace) -> dict[str, Any]:
+        return {"tenant": self._tenant.value, "namespace": namespace.value}
+
+    def _put(self, table: Table, namespace: Namespace, rows: Sequence[dict[str, Any]]) -> None:
+        if rows:
+            owner = self._owner(namespace)
+            self._connection.execute(self._upserts[table.name], [{**owner, **row} for row in rows])
+
+
+def due_consolidations(connection: Connection, episodes: int) -> list[tuple[TenantId, Namespace]]:
+    """Namespaces of all tenants whose consolidation was asked for, or which had `episodes` new ones since the last."""
+    n, c = t.namespaces.c, t.consolidations.c
+    query = (
+        select(n.tenant, n.namespace)
+        .outerjoin(t.consolidations, and_(c.tenant == n.tenant, c.namespace == n.namespace))
+        .where(
+            n.actions > 0,
+            or_(
+                c.requested > c.through,
+                and_(c.tenant.is_not(None), n.episodes - c.episodes >= episodes),
+                and_(c.tenant.is_(None), n.episodes >= episodes),
+            ),
+        )
+        .order_by(n.tenant, n.namespace)
+    )
+    return [(TenantId(row.tenant), Namespace(row.namespace)) for row in connection.execute(query)]
+
+
+def _row(row: Any) -> PrimitiveRow:
+    counted = np.frombuffer(row.outcomes, dtype=COUNTED)
+    return PrimitiveRow(
+        start=row.start,
+        action=row.action,
+        reward=row.reward,
+        loss=row.loss,
+        refused=row.refused,
+        fresh=row.fresh,
+        outcomes=tuple(counted["outcome"].tolist()),
+        counts=tuple(counted["count"].tolist()),
+    )
+
+
+def _row_columns(row: PrimitiveRow) -> dict[str, Any]:
+    counted = np.empty(len(row.outcomes), dtype=COUNTED)
+    counted["outcome"], counted["count"] = row.outcomes, row.counts
+    return {
+        "start": row.start,
+        "action": row.action,
+        "reward": row.reward,
+        "loss": row.loss,
+        "refused": row.refused,
+        "fresh": row.fresh,
+        "outcomes": counted.tobytes(),
+    }
+
+
+def _arrivals(row: Any) -> Arrivals:
+    return Arrivals(number=row.number, arrivals=row.arrivals, endings=row.endings, marks=Mark(row.marks))
