@@ -24,7 +24,7 @@ from somabrain.bootstrap.oak import oak_limits, open_worlds
 from somabrain.commands.output import EXIT_CONFIGURATION, err, fail, print_json, print_table, progress_bar
 from somabrain.errors import ConfigurationError, SomabrainError
 from somabrain.oak.option_manager import OptionManager
-from somabrain.oak.replay import Replay, entries_of
+from somabrain.oak.replay import Replay, builds_of, entries_of
 from somabrain.oak.transfer import export_model
 from somabrain.ports import Store
 from somabrain.tenancy import Namespace, TenantId
@@ -109,13 +109,20 @@ def replay(settings: Settings, *, tenant: str, namespace: str, output: Path | No
             current = export_model(tx, world, settings.memory_dim)
         if record is None:
             fail(f"tenant {tenant} has no namespace {namespace}")
-        limits = replace(oak_limits(settings), learning=record.learning, options_max=maxsize, prototypes_max=maxsize)
+        limits = replace(
+            oak_limits(settings),
+            learning=record.learning,
+            options_max=maxsize,
+            prototypes_max=maxsize,
+            actions_max=maxsize,
+        )
+        builds = builds_of(entries_of(store, owner, world, batch=REPLAY_BATCH, through=through))
         entries = entries_of(store, owner, world, batch=REPLAY_BATCH, through=through)
         with tempfile.TemporaryDirectory(prefix="somabrain-replay-") as folder:
             apart = settings.model_copy(update={"database_url": "", "somabrain_data_dir": Path(folder)})
             with _opened(apart) as scratch, progress_bar("replaying", None) as bar:
                 manager = OptionManager(limits=limits, worlds=open_worlds(apart))
-                Replay(scratch, manager, limits, owner).run(
+                Replay(scratch, manager, limits, owner, builds=builds).run(
                     entries, batch=REPLAY_BATCH, progress=lambda count: bar.advance(bar.task_ids[0], count)
                 )
                 with scratch.read(owner) as tx:

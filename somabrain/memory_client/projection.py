@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from somabrain.memory_client.documents import projected_memory, projected_option
 from somabrain.oak.changes import Change
-from somabrain.oak.model import FAIL, Option, Vector
+from somabrain.oak.model import FAIL, Option, Source, Vector
 from somabrain.ports import (
     JournalEntry,
     Mark,
@@ -37,6 +37,9 @@ PATIENCE = 2
 _OPTION_CHANGES = frozenset(
     {Change.OPTION_CREATED, Change.OPTION_UPDATED, Change.OPTION_RETIRED, Change.EXECUTION_RECORDED}
 )
+_UNSEEN_CHANGES = frozenset({Change.EPISODE_RECORDED, Change.EPISODE_OUTCOME, Change.MODEL_CONSOLIDATED})
+"""They change no document: primitives have none, and what consolidation does to options has events of its own."""
+
 _MEMORY_CHANGES = frozenset({Change.MEMORY_STORED, Change.MEMORY_FORGOTTEN})
 
 Key = tuple[Namespace, str]
@@ -256,7 +259,7 @@ class Projection:
 
     def _options_after(self, tenant: TenantId, namespace: Namespace, last: str) -> list[Projected]:
         with self._store.read(tenant) as tx:
-            options = tx.options(namespace, after=last, limit=self._page)
+            options = tx.options(namespace, after=last, limit=self._page, besides=Source.PRIMITIVE)
             return [self._option(tx, namespace, option) for option in options]
 
     def _option(self, tx: ReadTransaction, namespace: Namespace, option: Option) -> Projected:
@@ -282,7 +285,7 @@ class Projection:
             if shelf is Shelf.MEMORIES:
                 found += [projected_memory(namespace, memory) for memory in tx.memories.get(namespace, wanted).values()]
             else:
-                options = [option for name in wanted if (option := tx.option(namespace, name)) is not None]
+                options = [option for name in wanted if (option := _documented(tx, namespace, name)) is not None]
                 found += [self._option(tx, namespace, option) for option in options]
         return {(record.namespace, record.id): record for record in found}
 
@@ -295,7 +298,7 @@ class Projection:
                 keys[Shelf.OPTIONS].add((event.namespace, event.option_id))
             elif change in _MEMORY_CHANGES:
                 keys[Shelf.MEMORIES].add((event.namespace, str(event.payload["memory_id"])))
-            else:
+            elif change not in _UNSEEN_CHANGES:
                 replaced.add(event.namespace)
         keys[Shelf.OPTIONS] |= self._options_of(tenant, replaced)
         for shelf, changed in keys.items():
@@ -315,7 +318,11 @@ class Projection:
             return set()
         marked = {(mark.namespace, mark.id) for batch in self._engine.marks(Shelf.OPTIONS, tenant) for mark in batch}
         with self._store.read(tenant) as tx:
-            kept = {(namespace, option.option_id) for namespace in namespaces for option in tx.options(namespace)}
+            kept = {
+                (namespace, option.option_id)
+                for namespace in namespaces
+                for option in tx.options(namespace, besides=Source.PRIMITIVE)
+            }
         return {key for key in marked | kept if key[0] in namespaces}
 
     def _bring(self, shelf: Shelf, tenant: TenantId, keys: Sequence[Key]) -> None:
@@ -327,6 +334,12 @@ class Projection:
             self._engine.upsert(shelf, tenant, records)
         if gone:
             self._engine.delete(shelf, tenant, gone)
+
+
+def _documented(tx: ReadTransaction, namespace: Namespace, option_id: str) -> Option | None:
+    """The option, if it has a document: primitives have none, what they do is the primitive model's."""
+    option = tx.option(namespace, option_id)
+    return None if option is None or option.source is Source.PRIMITIVE else option
 
 
 def _place(key: Key) -> tuple[str, str]:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from somabrain.oak.building import BuildParameters, Built, chosen_targets, publish, room, snapshot, works
+from somabrain.oak.building import BuildParameters, chosen_targets, snapshot, works
 from somabrain.oak.changes import Stamp
 from somabrain.oak.consolidation import Work
+from somabrain.oak.publishing import Built, publish
 from somabrain.oak.worlds import Worlds
 from somabrain.ports import Consolidation, NamespaceRecord, Store
 from somabrain.tenancy import Namespace, TenantId
@@ -108,8 +109,7 @@ class Consolidator:
                 return None
             states = self._worlds.index(tx, record)
             taken = snapshot(tx, record, states, self._parameters)
-            limit = room(tx, record, self._parameters)
-        chosen = chosen_targets(taken, self._parameters, limit)
+        chosen = chosen_targets(taken, self._parameters)
         self._progress(tenant, record, done=0, total=len(chosen), started_at_ms=self._clock_ms())
         done = self._saved(tenant, record, works(taken, chosen, self._parameters), len(chosen))
         stamp = Stamp(now_ms=self._clock_ms(), reported_by=CONSOLIDATOR, new_event_id=self._new_event_id)
@@ -120,7 +120,6 @@ class Consolidator:
                 done,
                 self._parameters,
                 stamp,
-                through=record.model_version,
                 seconds=self._monotonic_s() - started_s,
             )
 

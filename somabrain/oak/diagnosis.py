@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from somabrain.oak.learning import StateIndex
@@ -158,7 +159,7 @@ def _kind(name: str, values: Sequence[Scalar]) -> tuple[str, str]:
         return "text", f"The fact {name!r} has nearly as many values as there are states: tell a kind, or leave it out."
     if any(number != int(number) for number in numbers):
         return "float", f"The fact {name!r} is a measured number: round it, or tell which of a few ranges it is in."
-    rising = sum(after >= before for before, after in zip(numbers, numbers[1:], strict=False))
+    rising = sum(after >= before for before, after in pairwise(numbers))
     if rising * 10 >= 9 * (len(numbers) - 1):
         return "counter", f"The fact {name!r} counts up, so no state comes twice: leave it out."
     return "number", f"The fact {name!r} has nearly as many values as there are states: tell ranges, or leave it out."

@@ -268,13 +268,11 @@ class OptionManager:
         record = tx.namespace(namespace)
         if record is None:
             return []
-        options = tx.options(namespace, status=Status.ACTIVE)
+        options = tx.options(namespace, status=Status.ACTIVE, besides=Source.PRIMITIVE)
         found = [
             Found(option=option, similarity=likeness)
             for option in options
-            if option.source is not Source.PRIMITIVE
-            and (likeness := similarity(query, option.spec.target)) is not None
-            and likeness >= min_similarity
+            if (likeness := similarity(query, option.spec.target)) is not None and likeness >= min_similarity
         ]
         return sorted(found, key=lambda hit: (-hit.similarity, hit.option.option_id))[:top_k]
 

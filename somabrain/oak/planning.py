@@ -114,7 +114,7 @@ class Planning:
         mode: str,
     ) -> Answer:
         """The plan from `start` to `target`, or to what is untried. Finding none is an answer."""
-        query = self._query(tx, namespace, start, target, threshold, mode)
+        query = self._query(tx, namespace, start, target, threshold=threshold, exploring=mode == EXPLORE)
         found = plan(
             query.distances,
             start=None if query.own is None else query.own.number,
@@ -140,7 +140,7 @@ class Planning:
 
         Exploring, it goes to the nearest state in which something is untried, and tries that (§6.8).
         """
-        query = self._query(tx, namespace, state, target, threshold, mode)
+        query = self._query(tx, namespace, state, target, threshold=threshold, exploring=mode == EXPLORE)
         world, at = query.world, None if query.own is None else query.own.number
         if mode == EXPLORE and not query.at_target and (at is None or at in query.distances.goals):
             return _tried(world, at)
@@ -163,7 +163,14 @@ class Planning:
         )
 
     def _query(
-        self, tx: ReadTransaction, namespace: Namespace, state: State, target: State, threshold: float | None, mode: str
+        self,
+        tx: ReadTransaction,
+        namespace: Namespace,
+        state: State,
+        target: State,
+        *,
+        threshold: float | None,
+        exploring: bool,
     ) -> _Query:
         record = tx.namespace(namespace) or self._manager.unseen(namespace)
         world = self._worlds.world(tx, record)
@@ -172,7 +179,7 @@ class Planning:
         closest = world.index.closest(state, world.limit)
         likeness = similarity(state, target)
         meets = likeness is not None and likeness >= least
-        if mode == EXPLORE:
+        if exploring:
             distances = world.frontier()
             goals = Goals(numbers=tuple(sorted(distances.goals)), best=None)
         else:

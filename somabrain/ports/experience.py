@@ -73,7 +73,7 @@ class ReadExperience(Protocol):
         ...
 
     def reports(self, namespace: Namespace, *, after: int) -> list[tuple[int, int]]:
-        """The steps of each episode that journal rows above `after` tell, and the states it saw first; in their order."""
+        """Steps of each episode that journal rows above `after` tell, and states that it saw first, in their order."""
         ...
 
     def models(self, namespace: Namespace, wanted: Mapping[str, int]) -> list[OptionModel]:

@@ -128,8 +128,9 @@ class ReadTransaction(Protocol):
         limit: int | None = None,
         status: Status | None = None,
         source: Source | None = None,
+        besides: Source | None = None,
     ) -> list[Option]:
-        """Options with ids above `after`, ascending by code point."""
+        """Options with ids above `after`, ascending by code point; those of the source `besides` are left out."""
         ...
 
     def rows(

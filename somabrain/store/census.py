@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import case, func, select
 
-from somabrain.oak.model import Status
+from somabrain.oak.model import Source, Status
 from somabrain.store import tables as t
 from somabrain.store.database import Database
 
@@ -37,11 +37,9 @@ class Census:
         )
         options = select(o.tenant, o.status, func.count().label("number"), func.sum(utility).label("utility"))
         prototypes = select(n.tenant, func.sum(n.prototypes).label("number")).group_by(n.tenant).order_by(n.tenant)
+        skills = options.where(o.source != Source.PRIMITIVE.value).group_by(o.tenant, o.status)
         with self._database.reading() as connection:
-            by_status = {
-                (row.tenant, row.status): (row.number, row.utility)
-                for row in connection.execute(options.group_by(o.tenant, o.status))
-            }
+            by_status = {(row.tenant, row.status): (row.number, row.utility) for row in connection.execute(skills)}
             known = {row.tenant: int(row.number) for row in connection.execute(prototypes)}
         nothing = (0, 0.0)
         return [

@@ -107,8 +107,9 @@ class SqlExperience:
     def reports(self, namespace: Namespace, *, after: int) -> list[tuple[int, int]]:
         """As the port."""
         j = t.journal.c
-        query = self._of(t.journal, namespace, j.payload).where(j.type == RECORDED, j.sequence > after).order_by(j.sequence)
-        told = (json.loads(payload) for payload in self._connection.execute(query).scalars())
+        query = self._of(t.journal, namespace, j.payload).where(j.type == RECORDED, j.sequence > after)
+        rows = self._connection.execute(query.order_by(j.sequence)).scalars()
+        told = (json.loads(payload) for payload in rows)
         return [(one["transitions"], one["prototypes_created"]) for one in told]
 
     def models(self, namespace: Namespace, wanted: Mapping[str, int]) -> list[OptionModel]:

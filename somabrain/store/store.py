@@ -157,6 +157,7 @@ class SqlReader:
         limit: int | None = None,
         status: Status | None = None,
         source: Source | None = None,
+        besides: Source | None = None,
     ) -> list[Option]:
         """As the port."""
         query = self._of(t.options, namespace).where(t.options.c.option_id > after)
@@ -164,6 +165,8 @@ class SqlReader:
             query = query.where(t.options.c.status == status.value)
         if source is not None:
             query = query.where(t.options.c.source == source.value)
+        if besides is not None:
+            query = query.where(t.options.c.source != besides.value)
         query = query.order_by(t.options.c.option_id).limit(limit)
         return [codec.option_of(dict(row)) for row in self._connection.execute(query).mappings()]
 

@@ -66,6 +66,7 @@ def test_a_route_of_an_unlisted_action_can_not_be_made() -> None:
 def requests() -> list[tuple[str, str, Any, str]]:
     """One request for each action, and the least role that may."""
     run = {"start": GOAL, "final": GOAL, "rewards": [1]}
+    episode = {"steps": [{"state": GOAL, "action": "wait"}], "final": GOAL}
     plan = {"start_state": GOAL, "target_feature": GOAL}
     return [
         ("POST", "/oak/option/create", {"name": "x", "target": GOAL}, "writer"),
@@ -78,6 +79,14 @@ def requests() -> list[tuple[str, str, Any, str]]:
         ("POST", "/oak/option/x/execution", run, "writer"),
         ("POST", "/oak/executions", {"executions": [{**run, "option_id": "x"}]}, "writer"),
         ("POST", "/oak/plan", plan, "reader"),
+        ("POST", "/oak/act", {"state": GOAL, "target_feature": GOAL}, "reader"),
+        ("POST", "/oak/episode", episode, "writer"),
+        ("POST", "/oak/episodes", {"episodes": [episode]}, "writer"),
+        ("POST", "/oak/episode/x/outcome", {"success": True}, "writer"),
+        ("GET", "/oak/episode/x", None, "reader"),
+        ("POST", "/oak/consolidate", {"wait": False}, "admin"),
+        ("GET", "/oak/consolidation", None, "reader"),
+        ("GET", "/oak/diagnosis", None, "reader"),
         ("GET", "/oak/states", None, "reader"),
         ("GET", "/oak/state/0", None, "reader"),
         ("GET", "/oak/namespaces", None, "reader"),

@@ -15,7 +15,7 @@ from common.config.settings import Settings
 from somabrain.bootstrap import make_app, open_database
 from somabrain.bootstrap.oak import oak_limits, open_worlds
 from somabrain.oak.option_manager import OptionManager
-from somabrain.oak.replay import Replay, entries_of
+from somabrain.oak.replay import Replay, builds_of, entries_of
 from somabrain.oak.transfer import export_model
 from somabrain.store import SqlStore
 from somabrain.tenancy import Namespace, TenantId
@@ -81,8 +81,8 @@ def replayed(settings: Settings, folder: Path) -> tuple[bytes, bytes]:
         with open_database(scratch_settings) as scratch_database:
             scratch = SqlStore(scratch_database)
             manager = OptionManager(limits=limits, worlds=open_worlds(scratch_settings))
-            entries = entries_of(store, LOCAL, home, batch=7, through=through)
-            Replay(scratch, manager, limits, LOCAL).run(entries, batch=11)
+            entries = list(entries_of(store, LOCAL, home, batch=7, through=through))
+            Replay(scratch, manager, limits, LOCAL, builds=builds_of(entries)).run(entries, batch=11)
             with scratch.read(LOCAL) as tx:
                 return stored, export_model(tx, home, settings.memory_dim)
 

@@ -38,11 +38,13 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
 
 
 def values(schema: Any) -> st.SearchStrategy[Any]:
-    """Values of a schema of primitive types, unions of them, and records."""
+    """Values of a schema of primitive types, unions of them, arrays, and records."""
     if isinstance(schema, list):
         return st.one_of([values(branch) for branch in schema])
     if isinstance(schema, dict) and schema["type"] == "record":
         return st.fixed_dictionaries({field["name"]: values(field["type"]) for field in schema["fields"]})
+    if isinstance(schema, dict) and schema["type"] == "array":
+        return st.lists(values(schema["items"]), max_size=3)
     return STRATEGIES[schema["type"] if isinstance(schema, dict) else schema]
 
 

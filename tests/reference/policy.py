@@ -16,6 +16,10 @@ ACTIONS = {
         "option_model_get",
         "option_search",
         "plan",
+        "act",
+        "episode_get",
+        "consolidation_get",
+        "diagnosis_get",
         "state_list",
         "state_get",
         "namespace_list",
@@ -28,11 +32,14 @@ ACTIONS = {
         "option_retire",
         "execution_record",
         "execution_record_batch",
+        "episode_record",
+        "episode_record_batch",
+        "episode_outcome",
         "memory_remember",
         "memory_remember_batch",
         "memory_forget",
     },
-    "brain_admin": {"model_export", "model_import", "event_list", "namespace_delete"},
+    "brain_admin": {"consolidate", "model_export", "model_import", "event_list", "namespace_delete"},
 }
 
 

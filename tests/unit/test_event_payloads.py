@@ -11,12 +11,13 @@ import pytest
 
 from libs.kafka_cog.avro_schemas import load_schemas
 from somabrain.bootstrap import open_database
-from somabrain.bootstrap.oak import oak_limits, open_worlds
+from somabrain.bootstrap.oak import oak_limits, open_consolidator, open_worlds
 from somabrain.memory_client import NewMemory, forget, remember
 from somabrain.oak.changes import Change
 from somabrain.oak.documents import option_document
-from somabrain.oak.model import Ending, Vector
+from somabrain.oak.model import Ending, Episode, Step, Vector
 from somabrain.oak.option_manager import OptionManager
+from somabrain.oak.outcomes import Outcome
 from somabrain.oak.transfer import export_model, import_model, parse_model
 from somabrain.outbox.reading import COMMON_FIELDS
 from somabrain.outbox.records import record_of
@@ -53,6 +54,16 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[JournalEn
             manager.create(tx, HOME, "turn", spec(unit), stamp())
             manager.record(tx, HOME, "turn", run(unit, unit), stamp())
             manager.retire(tx, HOME, "turn", stamp())
+            for name, success in (("told", True), ("waiting", None)):
+                first = Step(state=at("home"), action="walk", reward=-1.0)
+                second = Step(state=at("goal"), action={"a": 1}, reward=2.0)
+                walked = Episode(
+                    steps=(first, second), final=at("sun"), terminated=False, success=success, agent="an agent"
+                )
+                manager.record_episode(tx, HOME, name, walked, stamp())
+            told = Outcome(episode_id="waiting", success=False, reward=-0.5, model_version=0)
+            manager.tell_outcome(tx, HOME, told, stamp())
+        assert open_consolidator(settings, store, open_worlds(settings)).run(ALICE, HOME) is not None
         with store.write(ALICE) as tx:
             model = parse_model(json.loads(export_model(tx, HOME, settings.memory_dim)), settings.memory_dim)
             import_model(tx, COPY, model, stamp(), manager=manager, limits=limits, replacing=False)

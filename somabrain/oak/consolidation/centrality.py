@@ -109,7 +109,7 @@ def peaks(  # noqa: PLR0917 - kernels are called by position
     covered: Flags,
     chosen: Ids,
 ) -> int:
-    """How many of `candidates`, highest first, it puts in `chosen`: local maxima first, none covered or side by side."""
+    """How many of `candidates`, highest first, it puts in `chosen`: local maxima first, none covered or adjacent."""
     count = 0
     for turn in range(2):
         for state in candidates:

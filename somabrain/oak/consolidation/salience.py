@@ -43,7 +43,6 @@ def targets(dyn: Dynamics, marks: NDArray[np.uint8], *, published: Sequence[int]
     take((marks & Mark.MARKED) != 0)
     if sum(map(len, found)) < limit:
         score = betweenness(dyn)
-        score[dyn.terminal] = 0
         between = score > 0
         known = np.flatnonzero(between & ~free)
         kept = _falling(score, between & free & held)
@@ -59,6 +58,7 @@ def betweenness(dyn: Dynamics) -> NDArray[np.float64]:
     """(S,) the betweenness of each state from `SOURCES` sources spread evenly over the ids; all where S is less.
 
     Brandes 2001, "A Faster Algorithm for Betweenness Centrality", on the graph of known transitions, unweighted.
+    Terminal states have none: nothing leads on from them.
     """
     score = np.zeros(dyn.states, dtype=np.float64)
     count = min(SOURCES, dyn.states)

@@ -17,16 +17,18 @@ valid := {
 }
 
 readers := {
+	"act", "consolidation_get", "diagnosis_get", "episode_get",
 	"memory_get", "memory_recall", "namespace_list", "option_get", "option_list", "option_model_get",
 	"option_search", "plan", "state_get", "state_list",
 }
 
 writers := {
+	"episode_outcome", "episode_record", "episode_record_batch",
 	"execution_record", "execution_record_batch", "memory_forget", "memory_remember",
 	"memory_remember_batch", "option_create", "option_replace", "option_retire",
 }
 
-admins := {"event_list", "model_export", "model_import", "namespace_delete"}
+admins := {"consolidate", "event_list", "model_export", "model_import", "namespace_delete"}
 
 actions := (readers | writers) | admins
 
