@@ -164,7 +164,7 @@ class _Drafts:
             "prototypes": self._prototypes,
             "options": self._options,
             "rows": sorted(self._rows, key=lambda row: (row["option_id"], row["start"])),
-            "primitives": [],
+            "primitives": {"actions": [], "rows": []},
             "consolidation": None,
         }
 

@@ -24,8 +24,9 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from somabrain.oak.documents import timestamp, timestamp_ms
+from somabrain.oak.ids import ACTION_PREFIX, DISCOVERED_PREFIX, RESERVED_PREFIXES
 from somabrain.oak.learning.states import SAFE_INTEGER
-from somabrain.oak.model import Status
+from somabrain.oak.model import Source, Status
 
 FORMAT: Literal["somabrain-model-1"] = "somabrain-model-1"
 """The document's format; another is refused."""
@@ -42,6 +43,10 @@ RETURN_MAX = 1e14
 """Greatest magnitude of a row's reward: ten times what 10,000 steps of 1e9 earn (DESIGN §7)."""
 DURATION_MAX = 2.0 * STEPS_MAX
 """Greatest duration of a row: twice the longest run, so that rounding in the average does not matter."""
+SUM_MAX = 2.0**63
+"""Greatest magnitude of a primitive row's sums: nine thousand million steps of 1e9 each (DESIGN §7)."""
+MARKS_MAX = 15
+"""All bits of `Mark`."""
 VERSION_MAX = 10**9
 """Greatest version that may be imported: the database's INTEGER leaves as many more to come."""
 DEPTH_MAX = 64
@@ -132,11 +137,29 @@ class StatePart(_Part):
         return self
 
 
+class TargetPart(StatePart):
+    """What an option leads to; the empty description, where a primitive may end anywhere."""
+
+    features: dict[str, Scalar] | None = Field(None, max_length=FACTS_MAX)
+
+
 class PrototypePart(StatePart):
-    """A prototype and how many states were assigned to it."""
+    """A prototype: how many states were assigned to it, how often steps led there, and why it is salient."""
 
     prototype: Annotated[Count, Field(description="its number: they count from 0 without gaps")]
     visits: Count
+    arrivals: Count = 0
+    endings: Annotated[Count, Field(description="arrivals in which the world ended")] = 0
+    marks: Annotated[
+        StrictInt, Field(ge=0, le=MARKS_MAX, description="1 reward, 2 success, 4 marked, 8 novelty; their sum"), WHOLE
+    ] = 0
+
+    @model_validator(mode="after")
+    def _counted(self) -> Self:
+        if self.endings > self.arrivals:
+            message = "endings must not exceed arrivals"
+            raise ValueError(message)
+        return self
 
 
 class TerminationPart(_Part):
@@ -152,7 +175,7 @@ class OptionPart(_Part):
     option_id: Annotated[StrictStr, Field(pattern=OPTION_ID_PATTERN)]
     name: StrictStr
     description: StrictStr
-    target: StatePart
+    target: TargetPart
     policy: SafeJson
     termination: TerminationPart
     kappa: Annotated[FiniteFloat, Field(ge=0, le=KAPPA_MAX)]
@@ -160,7 +183,7 @@ class OptionPart(_Part):
     alpha: Annotated[FiniteFloat, Field(gt=0, le=1)]
     metadata: SafeJson
     status: Status
-    source: Literal["declared"]
+    source: Source
     version: Version
     policy_version: Version
     created_at: Moment
@@ -174,6 +197,13 @@ class OptionPart(_Part):
     def _consistent(self) -> Self:
         if self.successes > self.executions:
             message = "successes must not exceed executions"
+            raise ValueError(message)
+        prefix = {Source.PRIMITIVE: ACTION_PREFIX, Source.DISCOVERED: DISCOVERED_PREFIX}.get(self.source)
+        if not self.option_id.startswith(prefix) if prefix else self.option_id.startswith(RESERVED_PREFIXES):
+            message = f"this is no id of an option that was {self.source.value}"
+            raise ValueError(message)
+        if self.source is not Source.PRIMITIVE and self.target.features == {}:
+            message = "a target of facts has at least one"
             raise ValueError(message)
         return self
 
@@ -196,8 +226,33 @@ class RowPart(_Part):
     outcomes: list[tuple[Count | Literal["FAIL"], Probability, Probability]] = Field(min_length=1)
 
 
+class PrimitiveRowPart(_Part):
+    """What steps taught of a state and an action: sums, and [prototype, times] of each outcome, ascending."""
+
+    start: Count
+    action: Annotated[Count, Field(description="the action's place in `actions`")]
+    reward: Annotated[FiniteFloat, Field(ge=-SUM_MAX, le=SUM_MAX)]
+    loss: Annotated[FiniteFloat, Field(ge=0, le=SUM_MAX)]
+    refused: Count
+    fresh: StrictBool
+    outcomes: list[tuple[Count, Positive]] = Field(min_length=1)
+
+
+class PrimitivesPart(_Part):
+    """The primitive model: the options of its actions, by number, and its rows by start and action."""
+
+    actions: list[StrictStr] = Field(default_factory=list)
+    rows: list[PrimitiveRowPart] = Field(default_factory=list)
+
+
+class ConsolidationPart(_Part):
+    """The models of discovered options, each in the service's own form, base64, by option id."""
+
+    models: list[StrictStr]
+
+
 class ModelDocument(_Part):
-    """The whole document. Primitive counts and consolidations are empty until episodes are learned from."""
+    """The whole document. `consolidation` is null until options were worked out."""
 
     format: Literal["somabrain-model-1"]
     memory_dim: StrictInt
@@ -205,5 +260,5 @@ class ModelDocument(_Part):
     prototypes: list[PrototypePart]
     options: list[OptionPart]
     rows: list[RowPart]
-    primitives: Annotated[list[Any], Field(max_length=0)]
-    consolidation: None
+    primitives: PrimitivesPart
+    consolidation: ConsolidationPart | None
