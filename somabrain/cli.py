@@ -111,6 +111,26 @@ def option_show(
 
 
 @app.command()
+def consolidate(
+    url: Url = DEFAULT_URL, key: Key = None, namespace: NamespaceOption = "default", as_json: AsJson = False
+) -> None:
+    """Work out options from the episodes so far, now, and show what came of it."""
+    from somabrain.commands.consolidating import consolidate as run
+
+    run(_server(url, key, namespace), as_json=as_json)
+
+
+@app.command()
+def diagnose(
+    url: Url = DEFAULT_URL, key: Key = None, namespace: NamespaceOption = "default", as_json: AsJson = False
+) -> None:
+    """Say what makes this world hard to learn, and what to do about it."""
+    from somabrain.commands.consolidating import diagnose as run
+
+    run(_server(url, key, namespace), as_json=as_json)
+
+
+@app.command()
 def plan(
     start: Annotated[str, typer.Argument(help='Where you are: at=home,door=open or {"at": "home"}.')],
     target: Annotated[str, typer.Argument(help="What shall hold, in the same form.")],

@@ -80,7 +80,7 @@ class Settings(BaseSettings):
         8, ge=0, le=10_000, description="Steps around a goal within which a plan ends by an option made for it."
     )
     oak_local_states: int = Field(
-        2000, ge=1, le=1_000_000, description="States of such an option at the most, the nearest ones."
+        2000, ge=1, le=1_000_000, description="States that such an option, or a discovered one, may begin in: the nearest."
     )
     oak_prediction_weight: float = Field(
         10.0, gt=0, le=1e6, description="Runs that an option's predicted model is worth beside real ones."

@@ -87,6 +87,7 @@ class ConsolidationAnswer(Answer):
     state: Literal["idle", "queued", "running", "failed"]
     done: int
     total: int
+    requested: int
     through_sequence: int
     build: int
     episodes_since: int

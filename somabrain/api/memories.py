@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
-from somabrain.api import answers as a
+from somabrain.api import memory_answers as a
 from somabrain.api import present
 from somabrain.api.guard import caller_of
 from somabrain.api.memory_schemas import RecallBody, RememberBatch, RememberBody, RememberItem

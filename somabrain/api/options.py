@@ -29,7 +29,8 @@ from somabrain.api.states import state_at
 from somabrain.api.writes import IdempotencyKey, json_response, rounded, write
 from somabrain.errors import InvalidRequestError, SomabrainError
 from somabrain.oak.changes import Stamp
-from somabrain.oak.model import FAIL, Option, OptionSpec, Source, Status
+from somabrain.oak.model import Option, OptionSpec, Source, Status
+from somabrain.oak.rows import named_prototypes, rows_of_option
 from somabrain.ports import WriteTransaction
 from somabrain.tenancy import Namespace
 
@@ -181,19 +182,18 @@ def option_model_get(
     services, world = services_of(request), Namespace(namespace)
     with services.store.read(caller_of(request).principal.tenant) as tx:
         option = services.manager.get(tx, world, option_id)
-        rows = tx.rows(world, option_id=option_id, after=state_after(cursor), limit=limit + 1)
-        page = rows[:limit]
-        record = services.manager.opened(tx, world)
-        index = services.manager.states(tx, record)
-        numbers = {y for row in page for y in (row.start, *row.outcomes) if y != FAIL}
-        states = {number: index.state(number) for number in numbers}
+        known = services.planning.world(tx, world)
+        rows = rows_of_option(tx, world, known, option, after=state_after(cursor), limit=limit + 1)
+        starts = sorted({one.row.start for one in rows})
+        page = [one for one in rows if one.row.start in starts[:limit]]
+        states = {number: known.index.state(number) for number in named_prototypes(page)}
     return json_response(
         {
             "option_id": option_id,
             "policy_version": option.policy_version,
-            "rows": [present.row(row, option, states) for row in page],
-            "next_cursor": state_cursor(page[-1].start) if len(rows) > limit else None,
-            "model_version": record.model_version,
+            "rows": [present.row(one, states) for one in page],
+            "next_cursor": state_cursor(page[-1].row.start) if len(starts) > limit else None,
+            "model_version": known.model_version,
         }
     )
 

@@ -9,9 +9,9 @@ from somabrain.api.writes import rounded
 from somabrain.memory.model import Memory
 from somabrain.oak.changes import Recorded
 from somabrain.oak.documents import option_document, timestamp
-from somabrain.oak.learning import effective_runs, row_utility
 from somabrain.oak.model import FAIL, Facts, ModelRow, Option, PlanStep, Reason, Route, State
 from somabrain.oak.planning import Answer, Doing
+from somabrain.oak.rows import KnownRow
 from somabrain.ports import JournalEntry, NamespaceRecord, StoredPrototype
 
 _OPTION_FLOATS = ("tau_s", "utility", "success_rate", "mean_duration")
@@ -48,18 +48,19 @@ def recorded(value: Recorded) -> dict[str, Any]:
     }
 
 
-def row(value: ModelRow, of: Option, states: Mapping[int, State]) -> dict[str, Any]:
+def row(known: KnownRow, states: Mapping[int, State]) -> dict[str, Any]:
     """A row of an option's model."""
+    value = known.row
     return {
         "start": prototype(value.start, states[value.start]),
         "outcomes": outcomes(value, states),
         "duration": rounded(value.duration),
         "reward": rounded(value.reward),
         "feature_reward": rounded(value.feature),
-        "utility": rounded(row_utility(value, of.spec.kappa)),
+        "utility": rounded(known.utility),
         "executions": value.executions,
-        "evidence": rounded(effective_runs(value.z, of.spec.alpha)),
-        "source": "executed",
+        "evidence": rounded(known.evidence),
+        "source": known.source,
     }
 
 

@@ -83,6 +83,7 @@ def consolidation(value: Standing) -> dict[str, Any]:
         "state": value.state,
         "done": record.done,
         "total": record.total,
+        "requested": record.requested,
         "through_sequence": record.through,
         "build": record.build,
         "episodes_since": value.episodes_since,

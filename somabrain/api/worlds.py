@@ -30,11 +30,10 @@ from somabrain.api.states import state_at
 from somabrain.api.writes import IdempotencyKey, json_response, rounded, write
 from somabrain.errors import NotFoundError
 from somabrain.oak.changes import Stamp
-from somabrain.oak.learning import row_utility
 from somabrain.oak.learning.states import SAFE_INTEGER
-from somabrain.oak.model import FAIL
 from somabrain.oak.model_document import ModelDocument
 from somabrain.oak.option_manager import is_empty
+from somabrain.oak.rows import named_prototypes, rows_of_state
 from somabrain.oak.transfer import export_model, import_model, parse_model
 from somabrain.ports import WriteTransaction
 from somabrain.tenancy import Namespace
@@ -134,20 +133,20 @@ def state_get(
         if record is None or not found or found[0].prototype.number != prototype:
             message = f"there is no state {prototype} in namespace {namespace}"
             raise NotFoundError(message)
-        rows = tx.rows(world, start=prototype)
-        index = services.manager.states(tx, record)
-        kappas = {row.option_id: services.manager.get(tx, world, row.option_id).spec.kappa for row in rows}
-        states = {y: index.state(y) for row in rows for y in row.outcomes if y != FAIL}
+        seen = services.planning.world(tx, world)
+        rows = rows_of_state(tx, world, seen, prototype)
+        states = {number: seen.index.state(number) for number in named_prototypes(rows)}
     options = [
         {
-            "option_id": row.option_id,
-            "outcomes": present.outcomes(row, states),
-            "duration": rounded(row.duration),
-            "reward": rounded(row.reward),
-            "utility": rounded(row_utility(row, kappas[row.option_id])),
-            "executions": row.executions,
+            "option_id": known.row.option_id,
+            "outcomes": present.outcomes(known.row, states),
+            "duration": rounded(known.row.duration),
+            "reward": rounded(known.row.reward),
+            "utility": rounded(known.utility),
+            "executions": known.row.executions,
+            "source": known.source,
         }
-        for row in rows
+        for known in rows
     ]
     return json_response({**present.state_summary(found[0]), "options": options, "model_version": record.model_version})
 

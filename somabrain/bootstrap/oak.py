@@ -107,6 +107,7 @@ def build_parameters(settings: Settings) -> BuildParameters:
     """What discovered options are made with."""
     return BuildParameters(
         radius=settings.oak_option_radius,
+        states_max=settings.oak_local_states,
         gamma=settings.oak_gamma,
         kappa=settings.oak_kappa,
         alpha=settings.oak_alpha,

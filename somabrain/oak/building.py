@@ -26,6 +26,7 @@ class BuildParameters:
     """What options are made with; recorded with each build, so that a replay makes the same."""
 
     radius: int
+    states_max: int
     gamma: float
     kappa: float
     alpha: float
@@ -116,7 +117,7 @@ def works(taken: Snapshot, chosen: Sequence[int], parameters: BuildParameters) -
         taken.published,
         taken.changed,
         radius=parameters.radius,
-        states_max=taken.dynamics.states,
+        states_max=parameters.states_max,
         gamma=parameters.gamma,
         option_id_of=lambda number: _option_id(taken, number),
     )

@@ -49,6 +49,11 @@ class Kernel(Generic[P, R]):
         """What the function returns."""
         return self._call(*args, **kwargs)
 
+    @property
+    def compiled(self) -> bool:
+        """Whether calls run compiled by now: where they don't, other Python may be faster than a loop over arrays."""
+        return self._compiled
+
     def compile(self) -> None:
         """Lets later calls run compiled; the GIL is not held by them.
 

@@ -162,6 +162,10 @@ class Planning:
             model_version=world.model_version,
         )
 
+    def world(self, tx: ReadTransaction, namespace: Namespace) -> World:
+        """The namespace as planning sees it."""
+        return self._worlds.world(tx, tx.namespace(namespace) or self._manager.unseen(namespace))
+
     def _query(
         self,
         tx: ReadTransaction,

@@ -418,7 +418,12 @@ def test_half_a_minute_without_the_engine_under_load(service: Service, milvus_se
 
 
 def same_as_the_model(service: Service, workers: Sequence[Worker]) -> None:
-    """At rest every answer is exact, and what Milvus holds is what the database holds."""
+    """At rest every answer is exact, and what Milvus holds is what the database holds.
+
+    A server 2.3.5 that came back from a kill has been seen, once in a dozen runs, to answer a scan with nothing while
+    its searches found everything. The comparison then writes the documents again: nothing else may differ, and the
+    next comparison must find nothing to do.
+    """
     chance = random.Random(3)
     held: dict[str, int] = {}
     for tenant, world in service.worlds.items():
@@ -433,6 +438,10 @@ def same_as_the_model(service: Service, workers: Sequence[Worker]) -> None:
             assert (len(answer["hits"]), answer["degraded"]) == (10, False)
     assert service.running.stop() == 0
     found, _ = service.reconcile()
+    if differing(found) != AGREED:
+        measured("scanned_to_nothing", differing(found))
+        assert differing(found) == {**AGREED, "missing": differing(found)["missing"]}
+        found, _ = service.reconcile()
     assert differing(found) == AGREED
     assert {one["tenant"]: one["documents"] for one in found if one["shelf"] == "memories"} == held
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from somabrain.oak.kernels import PLACES, REALS, kernel
 from somabrain.oak.model import RowTable
-from somabrain.oak.planner.compiled import compiled
 from somabrain.oak.planner.costs import Leaving
 
 Floats = NDArray[np.float64]
@@ -86,7 +85,7 @@ def policy_values(rows: PolicyRows, goals: Sequence[int], size: int, sweeps_max:
     slot = np.where(value[rows.target] == 1, count + 1, rows.slot)
     known = np.zeros(count + 2)
     known[count + 1] = 1
-    if compiled(iterate_kernel):
+    if iterate_kernel.compiled:
         iterate_kernel(rows.start_of, rows.row, slot, rows.probability, CONVERGED, EVALUATIONS, sweeps_max, known)
     else:
         _iterate(rows, slot, known, sweeps_max)

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from somabrain.oak.kernels import PLACES, kernel
-from somabrain.oak.planner.compiled import compiled
 
 Ints = NDArray[np.int64]
 
@@ -22,7 +21,7 @@ def settled(  # noqa: PLR0917 - called as the kernel is
     edges `at[v]` … `at[v + 1]` to `neighbour` at `weight` ≥ 1. Labels compare by (cost, hops) and are the same
     whichever version runs, also where it stops early, at `until` ≥ 0, but then only those not above its label.
     """
-    if compiled(settle_kernel):
+    if settle_kernel.compiled:
         settle_kernel(at, neighbour, weight, first, first_weight, cost, hops, until)
     else:
         _settle_plain(at, neighbour, weight, first, first_weight, cost, hops, until)
