@@ -47,16 +47,19 @@ def serve() -> None:
 
 @app.command()
 def demo(
-    episodes: Annotated[int, typer.Option(min=1, help="Random episodes to learn from.")] = 200,
+    declared: Annotated[bool, typer.Option("--declared", help="With six options whose policies are given.")] = False,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="Random episodes to learn from.", show_default="400, or 200 if declared")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the random agent.")] = 0,
     rainy: Annotated[bool, typer.Option("--rainy", help="Moves slip.")] = False,
     output: Annotated[Path, typer.Option(help="Where the learning curve is drawn.")] = Path("taxi.png"),
 ) -> None:
-    """Learn a real environment (Gymnasium's Taxi) through the API of a server of its own, and solve it by plans."""
+    """Learn a real environment (Gymnasium's Taxi) from raw actions through the API of a server of its own."""
     settings = _settings()
     from somabrain.demo.command import run
 
-    run(settings, episodes=episodes, seed=seed, rainy=rainy, output=output)
+    run(settings, declared=declared, episodes=episodes, seed=seed, rainy=rainy, output=output)
 
 
 @app.command("settings")

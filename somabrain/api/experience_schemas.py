@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 import rfc8785
@@ -27,13 +28,14 @@ WAIT_MAX_S = 600.0
 
 
 def _action(value: Any) -> Any:
+    """The action as RFC 8785 writes it, so that one action is one JSON text."""
     try:
-        size = len(rfc8785.dumps(value))
+        canonical = rfc8785.dumps(value)
     except rfc8785.CanonicalizationError:
         raise PydanticCustomError("invalid_request", "an action is JSON of Unicode text and numbers") from None
-    if size > ACTION_BYTES_MAX:
+    if len(canonical) > ACTION_BYTES_MAX:
         raise PydanticCustomError("invalid_request", "an action is at most 8 KiB as JSON")
-    return value
+    return value if isinstance(value, str) else json.loads(canonical)
 
 
 Action = Annotated[StrictStr | SafeJson, AfterValidator(_action)]
@@ -80,7 +82,7 @@ class EpisodePart(Body):
             success=self.success,
             group=self.group,
             agent=self.agent,
-            metadata=self.metadata,
+            metadata=json.loads(rfc8785.dumps(self.metadata)),
         )
 
 

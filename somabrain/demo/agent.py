@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-import httpx
-
+from somabrain.demo.calling import Caller
 from somabrain.demo.errors import DemoError
 from somabrain.demo.taxi import DELIVERED, GOAL, Facts, Taxi
 
@@ -29,11 +27,11 @@ class Solved:
 
 
 class Agent:
-    """An agent in one namespace of the server behind `http`. Raises `DemoError` where the server refuses or is gone."""
+    """An agent in one namespace of a server. Raises `DemoError` where the server refuses or is gone."""
 
-    def __init__(self, http: httpx.Client, taxi: Taxi, random: Random) -> None:
+    def __init__(self, caller: Caller, taxi: Taxi, random: Random) -> None:
         """`random` decides what it does while it learns."""
-        self._http = http
+        self._caller = caller
         self._taxi = taxi
         self._random = random
         self.begun: set[int] = set()
@@ -42,7 +40,7 @@ class Agent:
     def declare(self) -> None:
         """Declares the options."""
         for option in self._taxi.options:
-            self._post("/oak/option/create", option.declaration())
+            self._caller.post("/oak/option/create", option.declaration())
 
     def live(self) -> int:
         """Lives through one episode of random options and reports its runs in one batch; returns how many."""
@@ -54,12 +52,12 @@ class Agent:
             ride = taxi.run(option, state)
             runs += taxi.reports(option, ride)
             state, over = ride.states[-1], ride.over
-        self._post("/oak/executions", {"executions": runs})
+        self._caller.post("/oak/executions", {"executions": runs})
         return len(runs)
 
     def plan(self, facts: Facts) -> dict[str, Any]:
         """The service's plan from a description to the passenger's delivery."""
-        return self._post(
+        return self._caller.post(
             "/oak/plan", {"start_state": {"features": dict(facts)}, "target_feature": {"features": dict(GOAL)}}
         )
 
@@ -98,15 +96,3 @@ class Agent:
             total += sum(ride.rewards)
             state, over = ride.states[-1], ride.over
         return Solved(solved=taxi.facts[state]["passenger"] == DELIVERED, total=total)
-
-    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            response = self._http.post(path, json=body, headers={"Idempotency-Key": str(uuid.uuid4())})
-        except httpx.HTTPError as error:
-            message = f"POST {path}: no answer: {error}"
-            raise DemoError(message) from error
-        if response.is_error:
-            message = f"POST {path}: {response.status_code}: {response.text}"
-            raise DemoError(message)
-        answer: dict[str, Any] = response.json()
-        return answer

@@ -18,12 +18,17 @@ from somabrain.demo.server import own_server
 NEEDED = ("gymnasium", "matplotlib")
 """What only the demo needs: the extra `demo` in pyproject.toml."""
 
+EPISODES, EPISODES_DECLARED = 400, 200
+"""Random episodes to learn from where no number is given: of actions, of declared options."""
+
 EXIT_SIGNAL = 128
 """A shell's status of a program that a signal ended, less the signal's number (POSIX 2017, XCU 2.8.2)."""
 
 
-def run(settings: Settings, *, episodes: int, seed: int, rainy: bool, output: Path) -> None:
+def run(settings: Settings, *, declared: bool, episodes: int | None, seed: int, rainy: bool, output: Path) -> None:
     """Learns from `episodes` random episodes, solves every start by plans, and draws the learning curve in `output`.
+
+    From raw actions, or with options whose policies are `declared`.
 
     Ends the program with status 1 and one line where that fails. `settings` say only where `somabrain serve` would
     listen: the demo's server has its own.
@@ -36,11 +41,14 @@ def run(settings: Settings, *, episodes: int, seed: int, rainy: bool, output: Pa
     with _ended_by_signals():
         try:
             with own_server() as server:
-                from somabrain.demo.story import Story  # noqa: PLC0415 - imported while the server starts
+                from somabrain.demo.newcomer_story import NewcomerStory  # noqa: PLC0415 - while the server starts
+                from somabrain.demo.story import Story  # noqa: PLC0415 - as above
 
                 server.wait()
-                Story(server, seed=seed, rainy=rainy).tell(
-                    episodes=episodes, output=output, served_at=_address(settings)
+                kind = Story if declared else NewcomerStory
+                enough = EPISODES_DECLARED if declared else EPISODES
+                kind(server, seed=seed, rainy=rainy).tell(
+                    episodes=enough if episodes is None else episodes, output=output, served_at=_address(settings)
                 )
         except (DemoError, OSError) as error:
             fail(f"the demo failed: {error}")

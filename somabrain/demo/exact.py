@@ -59,6 +59,25 @@ def expected(taxi: Taxi, chosen: Sequence[int | None]) -> Expected:
     return Expected(mean_return=mean(reward), solved=mean(final.astype(np.float64)))
 
 
+def expected_of_policy(taxi: Taxi, actions: Sequence[int | None]) -> Expected:
+    """Of an agent that takes `actions[state]`, and any action with equal probability where there is none, None."""
+    table = taxi.table
+    weights = np.full((taxi.states, table.reward.shape[1]), 1.0 / table.reward.shape[1])
+    for state, action in enumerate(actions):
+        if action is not None:
+            weights[state] = 0.0
+            weights[state, action] = 1.0
+
+    def mean(gain: FloatArray) -> float:
+        value = np.zeros(taxi.states)
+        for _ in range(taxi.steps_max):
+            onward = table.probability * (gain + ~table.final * value[table.following])
+            value = (weights * onward.sum(axis=-1)).sum(axis=-1)
+        return float(value[list(taxi.starts)].mean())
+
+    return Expected(mean_return=mean(table.reward), solved=mean(table.final.astype(np.float64)))
+
+
 def _weights(taxi: Taxi, chosen: Sequence[int | None]) -> FloatArray:
     """The probability of starting each option [option] in each raw state [state]."""
     applicable = np.stack([option.may_begin for option in taxi.options]).astype(np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from statistics import fmean, median
@@ -10,6 +10,7 @@ from typing import Any
 
 from somabrain.commands.output import out, print_table, progress_bar
 from somabrain.demo.agent import Agent, Solved
+from somabrain.demo.calling import Caller
 from somabrain.demo.curve import Point, learning_curve
 from somabrain.demo.exact import optimum
 from somabrain.demo.plot import draw
@@ -26,8 +27,8 @@ NEXT_STEPS = """\
 What to try next
   make serve                    start a server that stays (or: somabrain serve)
   {docs:<28}  read what it can do, and try it, in the browser
-  and declare an option of your own:
-  curl -s {url}/oak/option/create -H 'Content-Type: application/json' -d '{option}'"""
+  and {what} of your own:
+  {call}"""
 FIRST_OPTION = '{"name": "make tea", "target": {"features": {"tea": "ready"}}}'
 
 
@@ -46,16 +47,18 @@ class Story:
         self._introduce()
         best = optimum(self._taxi)
         with self._server.client() as http:
-            agent = Agent(http, self._taxi, Random(self._seed))  # noqa: S311 - a game, no secret
+            agent = Agent(Caller(http), self._taxi, Random(self._seed))  # noqa: S311 - a game, no secret
             agent.declare()
             points = self._learn(agent, episodes)
             draw(points, best, self._title(), output)
-            _show_curve(points, best)
-            _say(f"The same as a picture: {output}")
-            _say()
+            show_curve(points, best, "runs")
+            say(f"The same as a picture: {output}")
+            say()
             self._show_plan(agent)
             self._solve(agent, points[-1], best)
-        _say(NEXT_STEPS.format(url=served_at, docs=f"{served_at}/docs", option=FIRST_OPTION))
+        header = "-H 'Content-Type: application/json'"
+        call = f"curl -s {served_at}/oak/option/create {header} -d '{FIRST_OPTION}'"
+        say(NEXT_STEPS.format(docs=f"{served_at}/docs", what="declare an option", call=call))
 
     def _title(self) -> str:
         return f"{ENVIRONMENT}{', rainy' if self._rainy else ''}: plans from random experience"
@@ -63,14 +66,14 @@ class Story:
     def _introduce(self) -> None:
         taxi = self._taxi
         world = f"Gymnasium's {ENVIRONMENT}{', where moves slip' if self._rainy else ''}"
-        _say("Somabrain demo: a taxi learns where its options lead, and plans with them.")
-        _say()
-        _say(f"  world    {world}: {len(taxi.starts)} starts, at most {taxi.steps_max} steps")
-        _say("  states   at R|G|Y|B|road, passenger, destination: one road cell is like another")
-        _say(f"  options  {', '.join(option.name for option in taxi.options)}:")
-        _say("           how to do each is given, where each leads is to be learned")
-        _say(f"  server   {self._server.url}, its own, with its data in a temporary folder")
-        _say()
+        say("Somabrain demo: a taxi learns where its options lead, and plans with them.")
+        say()
+        say(f"  world    {world}: {len(taxi.starts)} starts, at most {taxi.steps_max} steps")
+        say("  states   at R|G|Y|B|road, passenger, destination: one road cell is like another")
+        say(f"  options  {', '.join(option.name for option in taxi.options)}:")
+        say("           how to do each is given, where each leads is to be learned")
+        say(f"  server   {self._server.url}, its own, with its data in a temporary folder")
+        say()
 
     def _learn(self, agent: Agent, episodes: int) -> list[Point]:
         at = [*(number for number in CURVE if number < episodes), episodes]
@@ -85,15 +88,15 @@ class Story:
         start = min(mixed, key=lambda state: (state in agent.begun, taxi.facts[state]["at"] != ROAD))
         facts, (row, column) = taxi.facts[start], taxi.cell(start)
         begun = "some" if start in agent.begun else "no"
-        _say(f"One plan. The taxi is at row {row}, column {column}, the passenger waits at {facts['passenger']}, bound")
-        _say(f"for {facts['destination']}; {begun} episode began so. The agent says only:")
-        _say(f"  {_text(facts)}")
+        say(f"One plan. The taxi is at row {row}, column {column}, the passenger waits at {facts['passenger']}, bound")
+        say(f"for {facts['destination']}; {begun} episode began so. The agent says only:")
+        say(f"  {_text(facts)}")
         answer = agent.plan(facts)
         if answer["steps"]:
             _show_steps(answer)
         else:
-            _say(f"No plan: {answer['reason']}. Advice: {answer['advice']}.")
-        _say()
+            say(f"No plan: {answer['reason']}. Advice: {answer['advice']}.")
+        say()
 
     def _solve(self, agent: Agent, last: Point, best: float) -> None:
         """Drives from every start, asking for a plan before each option."""
@@ -112,14 +115,15 @@ class Story:
                 bar.advance(bar.task_ids[0])
         returned = fmean(result.total for result in results)
         solved, new = sum(result.solved for result in results), len(set(taxi.starts) - agent.begun)
-        _say(f"Solved {solved} of {len(results)} starts, {new} of which no episode had begun in.")
-        _say(f"  {len(times_ms)} plans, a new one before each option; the median took {median(times_ms):.1f} ms")
-        _say(f"  mean return {returned:.2f} here, {last.expected.mean_return:.2f} expected")
-        _say(f"  the optimum is {best:.2f}, computed from the environment's own table")
-        _say()
+        say(f"Solved {solved} of {len(results)} starts, {new} of which no episode had begun in.")
+        say(f"  {len(times_ms)} plans, a new one before each option; the median took {median(times_ms):.1f} ms")
+        say(f"  mean return {returned:.2f} here, {last.expected.mean_return:.2f} expected")
+        say(f"  the optimum is {best:.2f}, computed from the environment's own table")
+        say()
 
 
-def _show_curve(points: list[Point], best: float) -> None:
+def show_curve(points: Sequence[Point], best: float, lived: str) -> None:
+    """The learning curve as a table; `lived` says what the episodes consist of."""
     rows = []
     for point in points:
         share = point.expected.solved
@@ -135,7 +139,7 @@ def _show_curve(points: list[Point], best: float) -> None:
             )
         )
     print_table(
-        ("episodes", "runs", "starts solved", "mean return", "behind"), rows, f"Learning curve (optimum {best:.2f})"
+        ("episodes", lived, "starts solved", "mean return", "behind"), rows, f"Learning curve (optimum {best:.2f})"
     )
 
 
@@ -157,14 +161,14 @@ def _show_steps(answer: Mapping[str, Any]) -> None:
     odds = ("success_probability", "success_probability_lower", "policy_probability")
     whole, least, anew = (answer[name] for name in odds)
     steps, reward = answer["expected_duration"], answer["expected_reward"]
-    _say(f"The whole plan succeeds with {whole:.3f} (≥ {least:.3f}), with a new plan after each option {anew:.3f}.")
-    _say(f"{steps:.1f} steps, discounted reward {reward:.1f}. Advice: {answer['advice']}.")
+    say(f"The whole plan succeeds with {whole:.3f} (≥ {least:.3f}), with a new plan after each option {anew:.3f}.")
+    say(f"{steps:.1f} steps, discounted reward {reward:.1f}. Advice: {answer['advice']}.")
 
 
 def _text(facts: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in sorted(facts.items()))
 
 
-def _say(line: str = "") -> None:
+def say(line: str = "") -> None:
     """A line of text, as it is: never wrapped, so that what is to be copied stays whole."""
     out.print(line, markup=False, soft_wrap=True)

@@ -29,6 +29,8 @@ GOAL: Facts = {"passenger": DELIVERED}
 
 MOVES = 4
 """The actions below it move the taxi (Gymnasium's action space)."""
+ACTIONS = ("south", "north", "east", "west", "pick up", "put down")
+"""Gymnasium's actions, in its order."""
 PICK_UP = 4
 PUT_DOWN = 5
 """Gymnasium's numbers of these actions."""
@@ -103,6 +105,20 @@ class Taxi:
         """Row and column of the taxi, from 0."""
         row, column, _, _ = self._env.unwrapped.decode(state)
         return int(row), int(column)
+
+    def fine(self, state: int) -> dict[str, str | int]:
+        """All that there is to tell of a raw state: where the taxi is, the passenger's place, and the destination."""
+        row, column = self.cell(state)
+        return {
+            "row": row,
+            "column": column,
+            **{name: self.facts[state][name] for name in ("passenger", "destination")},
+        }
+
+    def step(self, action: int) -> tuple[int, float, bool, bool]:
+        """Takes an action: the raw state after it, its reward, whether the world ended, whether it was cut off."""
+        following, reward, terminated, truncated, _ = self._env.step(action)
+        return int(following), float(reward), bool(terminated), bool(truncated)
 
     def applicable(self, state: int) -> list[int]:
         """The places in `options` of those that may begin in a raw state."""

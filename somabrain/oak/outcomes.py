@@ -30,7 +30,7 @@ def tell_outcome(
 ) -> tuple[Outcome, NamespaceRecord]:
     """Adds the outcome to the episode's last step; returns it with its model version, and the namespace as it is now.
 
-    Success makes the final state terminal and salient. Raises `EpisodeNotFoundError`, `OutcomeKnownError`.
+    Success makes the final state terminal and salient, a last reward above the threshold makes it salient. Raises `EpisodeNotFoundError`, `OutcomeKnownError`.
     """
     namespace, experience = record.namespace, tx.experience
     known = experience.episode(namespace, told.episode_id)
@@ -44,16 +44,20 @@ def tell_outcome(
     payload: dict[str, Json] = {"episode_id": told.episode_id, "success": told.success, "reward": told.reward}
     sequence = tx.append(stamp.event(Change.EPISODE_OUTCOME, namespace, payload, payload))
     extra = told.reward + (record.learning.success_reward if told.success else 0.0)
+    before = rewards_of(episode, record.learning.success_reward)[-1]
     if extra:
         start, action = request["prototypes"][-2], request["actions"][-1]
-        before = rewards_of(episode, record.learning.success_reward)[-1]
         rows = [row for row in experience.rows(namespace, starts=[start]) if row.action == action]
         experience.save_rows(namespace, [rewarded(row, before=before, extra=extra) for row in rows], sequence)
         _earned(tx, namespace, action_id(episode.steps[-1].action), extra)
-    if told.success:
+    marks = Mark.SUCCESS if told.success else Mark(0)
+    lost = told.success is False and episode.terminated
+    if extra and before + extra > record.learning.reward_threshold and not lost:
+        marks |= Mark.REWARD
+    if marks:
         [there] = experience.arrivals(namespace, numbers=[request["prototypes"][-1]])
-        ended = there.endings + (0 if episode.terminated else 1)
-        experience.save_arrivals(namespace, [replace(there, endings=ended, marks=there.marks | Mark.SUCCESS)], sequence)
+        ended = there.endings + (1 if told.success and not episode.terminated else 0)
+        experience.save_arrivals(namespace, [replace(there, endings=ended, marks=there.marks | marks)], sequence)
     experience.save_episode(namespace, replace(known, success=told.success, outcome_sequence=sequence))
     return replace(told, model_version=sequence), replace(record, model_version=sequence)
 

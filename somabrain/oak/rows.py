@@ -35,9 +35,8 @@ def rows_of_option(
     if option.option_id in world.models:
         model = world.models[option.option_id]
         first = int(np.searchsorted(model.start, after + 1))
-        found += [
-            _predicted(world, model, place, option) for place in range(first, min(first + limit, model.start.size))
-        ]
+        last = min(first + limit, model.start.size)
+        found += [_predicted(world, model, place, option) for place in range(first, last)]
     if option.option_id in world.table.action_ids:
         action, pairs = world.table.action_ids.index(option.option_id), world.dynamics
         places = np.flatnonzero((pairs.action == action) & (pairs.start > after))[:limit]
@@ -55,8 +54,10 @@ def rows_of_state(tx: ReadTransaction, namespace: Namespace, world: World, numbe
         if row.option_id in world.options
     ]
     pairs = world.dynamics
-    for place in range(int(pairs.pair_at[number]), int(pairs.pair_at[number + 1])):
-        found.append(_stepped(pairs, place, world.table.action_ids[int(pairs.action[place])]))
+    found += [
+        _stepped(pairs, place, world.table.action_ids[int(pairs.action[place])])
+        for place in range(int(pairs.pair_at[number]), int(pairs.pair_at[number + 1]))
+    ]
     for option_id, model in world.models.items():
         place = int(np.searchsorted(model.start, number))
         if place < model.start.size and model.start[place] == number:

@@ -91,11 +91,30 @@ def left_over(folder: Path) -> list[Path]:
     return list((folder / "tmp").iterdir())
 
 
+def test_it_learns_skills_from_raw_actions(tmp_path: Path) -> None:
+    done = demo(tmp_path, "--episodes", "120", "--output", "skills.png")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "skills.png").read_bytes().startswith(PNG)
+    assert (tmp_path / "skills-map.png").read_bytes().startswith(PNG)
+    assert "no option is declared by anybody" in done.stdout
+    curve = [line.split()[1] for line in done.stdout.splitlines() if line.endswith("│") and "%" in line]
+    assert curve == ["10", "25", "50", "100", "120"]
+    found = re.search(r"(\d+) options were discovered", done.stdout)
+    assert found is not None
+    assert int(found[1]) > 50
+    assert "passenger=delivered" in done.stdout
+    assert "Delivered after" in done.stdout
+    mean, best = re.findall(r"(?:mean return|optimum is) (-?[0-9.]+), computed", done.stdout)
+    assert best == "7.93"
+    assert float(mean) == pytest.approx(7.93, abs=0.5)
+    assert left_over(tmp_path) == []
+
+
 def test_it_learns_solves_every_start_and_draws_the_curve(tmp_path: Path, sqlite_client: TestClient) -> None:
     (tmp_path / ".env").write_text("ENABLE_OAK=false\n", encoding="utf-8")
     done = demo(
         tmp_path,
-        *("--episodes", "60", "--output", "curve.png"),
+        *("--declared", "--episodes", "60", "--output", "curve.png"),
         MEMORY_DIM="16",
         OAK_ALPHA="1",
         SOMABRAIN_PORT="12345",
@@ -126,8 +145,8 @@ def test_it_learns_solves_every_start_and_draws_the_curve(tmp_path: Path, sqlite
 def test_too_few_episodes_are_told_as_they_are(tmp_path: Path) -> None:
     done = demo(tmp_path, "--episodes", "30", "--rainy", "--seed", "0")
     assert done.returncode == 0, done.stderr
-    solved = int(re.findall(r"Solved ([0-9]+) of 300", done.stdout)[0])
-    assert solved < 300
+    solved = float(re.findall(r"([0-9.]+)% of 300 starts solved", done.stdout)[0])
+    assert 0 < solved < 100
     assert "the optimum is 3.95, computed" in done.stdout
     assert (tmp_path / "taxi.png").exists()
 
@@ -161,7 +180,7 @@ def test_a_server_that_does_not_start_fails_the_demo(tmp_path: Path) -> None:
 
 
 def test_the_benchmark_says_where_a_bar_is_missed() -> None:
-    command = [sys.executable, "-m", "benchmarks.environments.taxi", "--in-process", "--seeds", "1", "--check"]
+    command = [sys.executable, "-m", "benchmarks.environments.taxi", "--declared", "--in-process", "--seeds", "1", "--check"]
     runs = {
         episodes: subprocess.run(
             [*command, "--episodes", episodes], cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
