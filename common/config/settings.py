@@ -73,14 +73,15 @@ class Settings(BaseSettings):
         0.001, gt=0, le=1, description="Price of one time step, nats; the least doubt as well."
     )
     oak_loss_price: float = Field(0.01, ge=0, le=10, description="Price of one unit of negative reward, nats.")
-    oak_option_radius: int = Field(
-        12, ge=1, le=10_000, description="Steps within which a discovered option may begin."
-    )
+    oak_option_radius: int = Field(12, ge=1, le=10_000, description="Steps within which a discovered option may begin.")
     oak_local_radius: int = Field(
         8, ge=0, le=10_000, description="Steps around a goal within which a plan ends by an option made for it."
     )
     oak_local_states: int = Field(
-        2000, ge=1, le=1_000_000, description="States that such an option, or a discovered one, may begin in: the nearest."
+        2000,
+        ge=1,
+        le=1_000_000,
+        description="States that it, or a discovered option, may begin in: the nearest.",
     )
     oak_prediction_weight: float = Field(
         10.0, gt=0, le=1e6, description="Runs that an option's predicted model is worth beside real ones."
@@ -96,6 +97,9 @@ class Settings(BaseSettings):
     )
     oak_use_flush_s: float = Field(
         60.0, gt=0, le=3600, description="Least pause between writings of which options plans have used."
+    )
+    oak_retention_interval_s: float = Field(
+        3600.0, gt=0, le=604_800, description="Least pause between looks for discovered options that nobody uses."
     )
     oak_replan_gap: float = Field(
         0.05, ge=0, le=1, description="Gain of replanning from which a plan's advice is to replan."

@@ -12,6 +12,7 @@ from somabrain.api.states import Encoding, encoding_of
 from somabrain.memory_client import Recaller
 from somabrain.oak.changes import Stamp
 from somabrain.oak.consolidating import Consolidator
+from somabrain.oak.keeping import Uses
 from somabrain.oak.option_manager import Limits, OptionManager
 from somabrain.oak.planning import Planning
 from somabrain.observability.metrics import Metrics
@@ -55,6 +56,7 @@ class Services:
     manager: OptionManager
     planning: Planning
     consolidation: Consolidator
+    uses: Uses
     recaller: Recaller
     embedder: Embedder
     authenticator: Authenticator

@@ -53,8 +53,8 @@ def plan(request: Request, body: PlanBody) -> Response:
     encoding = services.encoding(body)
     start = state_at(body.start_state, encoding, "start_state")
     target = state_at(body.target_feature, encoding, "target_feature")
-    began = services.monotonic_s()
-    with services.store.read(caller_of(request).principal.tenant) as tx:
+    began, tenant = services.monotonic_s(), caller_of(request).principal.tenant
+    with services.store.read(tenant) as tx:
         answer = services.planning.plan(
             tx,
             Namespace(body.namespace),
@@ -66,6 +66,8 @@ def plan(request: Request, body: PlanBody) -> Response:
             mode=body.mode,
         )
     elapsed_s = services.monotonic_s() - began
+    used = [step for step in answer.options.values() if step.source == "discovered"]
+    services.uses.note(tenant, Namespace(body.namespace), [step.option_id for step in used])
     result, reason = present.planned(answer)
     services.metrics.planner_latency.labels(result).observe(elapsed_s)
     services.metrics.plans.labels(result, reason).inc()
@@ -79,7 +81,8 @@ def act(request: Request, body: ActBody) -> Response:
     encoding = services.encoding(body)
     state = state_at(body.state, encoding, "state")
     target = state_at(body.target_feature, encoding, "target_feature")
-    with services.store.read(caller_of(request).principal.tenant) as tx:
+    tenant = caller_of(request).principal.tenant
+    with services.store.read(tenant) as tx:
         found = services.planning.act(
             tx,
             Namespace(body.namespace),
@@ -90,6 +93,8 @@ def act(request: Request, body: ActBody) -> Response:
             top_k=body.top_k,
             mode=body.mode,
         )
+    if found.option is not None and found.option.source == "discovered":
+        services.uses.note(tenant, Namespace(body.namespace), [found.option.option_id])
     reason = found.decision.reason
     services.metrics.acts.labels("action" if reason is None else reason.value).inc()
     return json_response(present.doing(found))

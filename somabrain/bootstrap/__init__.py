@@ -25,9 +25,11 @@ from somabrain.auth.oidc import OidcAuthenticator
 from somabrain.bootstrap import memory
 from somabrain.bootstrap.clocks import clock_ms, clocks, new_event_id
 from somabrain.bootstrap.oak import (
+    Background,
     oak_limits,
     open_consolidation,
     open_consolidator,
+    open_uses,
     open_worlds,
 )
 from somabrain.bootstrap.texts import open_embedder
@@ -182,7 +184,10 @@ def open_services(settings: Settings) -> Iterator[Services]:
             )
         )
         consolidator = open_consolidator(settings, store, worlds)
-        running = _Running.begin(stack, settings, database, metrics, consolidator)
+        uses = stack.enter_context(open_uses(settings, store))
+        running = _Running.begin(
+            stack, settings, database, metrics, Background(consolidator=consolidator, manager=manager)
+        )
         yield Services(
             settings=api_settings(settings),
             limits=limits,
@@ -195,6 +200,7 @@ def open_services(settings: Settings) -> Iterator[Services]:
                 max_options=settings.oak_plan_max_options,
             ),
             consolidation=consolidator,
+            uses=uses,
             recaller=memory.recaller(settings, store, running.nearest),
             embedder=embedder,
             authenticator=authenticator,
@@ -219,7 +225,12 @@ class _Running:
 
     @classmethod
     def begin(
-        cls, stack: ExitStack, settings: Settings, database: Database, metrics: Metrics, consolidator: Consolidator
+        cls,
+        stack: ExitStack,
+        settings: Settings,
+        database: Database,
+        metrics: Metrics,
+        oak: Background,
     ) -> _Running:
         """Starts what SOMABRAIN_ROLE asks for, until `stack` closes. Raises `ConfigurationError`."""
         engine = memory.vector_engine(settings, metrics)
@@ -232,7 +243,7 @@ class _Running:
             return cls(relays=(), nearest=server)
         relays = [stack.enter_context(open_relay(settings, database, metrics))]
         if settings.enable_oak:
-            consolidation = open_consolidation(settings, database, consolidator, metrics, relays[0].wake)
+            consolidation = open_consolidation(settings, database, oak, metrics, relays[0].wake)
             relays.append(stack.enter_context(consolidation))
         if engine is None:
             return cls(relays=tuple(relays), nearest=None)

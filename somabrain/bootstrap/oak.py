@@ -6,15 +6,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from common.config.settings import Settings
 from somabrain.bootstrap.clocks import clock_ms, clocks, new_event_id
 from somabrain.oak.building import BuildParameters
-from somabrain.oak.consolidating import Consolidator
+from somabrain.oak.changes import Stamp
+from somabrain.oak.consolidating import CONSOLIDATOR, Consolidator
+from somabrain.oak.keeping import Uses, retire_unused
 from somabrain.oak.kernels import accelerate
 from somabrain.oak.learning import LearningParameters
 from somabrain.oak.model import PlanParameters
-from somabrain.oak.option_manager import Limits
+from somabrain.oak.option_manager import Limits, OptionManager
 from somabrain.oak.worlds import LocalSettings, Worlds
 from somabrain.observability.metrics import Metrics
 from somabrain.outbox.feed import Pace
@@ -134,23 +137,62 @@ def open_consolidator(settings: Settings, store: SqlStore, worlds: Worlds) -> Co
 
 
 @contextmanager
+def open_uses(settings: Settings, store: SqlStore) -> Iterator[Uses]:
+    """What plans use, written every OAK_USE_FLUSH_S and at the end."""
+    uses, ended = Uses(store=store, clock_ms=clock_ms), threading.Event()
+
+    def write() -> None:
+        while not ended.wait(settings.oak_use_flush_s):
+            uses.flush()
+        uses.flush()
+
+    thread = threading.Thread(target=write, name="uses", daemon=True)
+    thread.start()
+    try:
+        yield uses
+    finally:
+        ended.set()
+        thread.join(settings.shutdown_timeout_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Background:
+    """The use cases that work in the background."""
+
+    consolidator: Consolidator
+    manager: OptionManager
+
+
+@contextmanager
 def open_consolidation(
-    settings: Settings, database: Database, consolidator: Consolidator, metrics: Metrics, committed: Callable[[], None]
+    settings: Settings,
+    database: Database,
+    oak: Background,
+    metrics: Metrics,
+    committed: Callable[[], None],
 ) -> Iterator[Relay]:
-    """The running background consolidation; `committed` is called after each run."""
+    """The running background consolidation, which also ends what nobody uses; `committed` is called after each run."""
     store = SqlStore(database)
+
+    def retire() -> None:
+        stamp = Stamp(now_ms=clock_ms(), reported_by=CONSOLIDATOR, new_event_id=new_event_id)
+        if retire_unused(store, oak.manager, store.tenants(), stamp):
+            committed()
 
     def work() -> None:
         for tenant, namespace in store.due_consolidations(settings.oak_consolidate_episodes):
             ACCELERATOR.wait()
             with metrics.consolidation_latency.time():
-                consolidator.run(tenant, namespace)
+                oak.consolidator.run(tenant, namespace)
             committed()
 
     relay = Relay(
         "consolidation",
         sinks=[],
-        chores=[Chore(name="consolidation", interval_s=settings.oak_consolidation_interval_s, work=work)],
+        chores=[
+            Chore(name="consolidation", interval_s=settings.oak_consolidation_interval_s, work=work),
+            Chore(name="retention", interval_s=settings.oak_retention_interval_s, work=retire),
+        ],
         positions=RelayPositions(database),
         leadership=leadership(database, CONSOLIDATION),
         pace=Pace(

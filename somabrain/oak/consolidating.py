@@ -6,16 +6,17 @@ short one. Killed at any point it leaves the last build serving, and what it sav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-from somabrain.oak.building import BuildParameters, chosen_targets, snapshot, works
+from somabrain.errors import StoreUnavailableError
+from somabrain.oak.building import BuildParameters, Snapshot, chosen_targets, snapshot, works
 from somabrain.oak.changes import Stamp
 from somabrain.oak.consolidation import Work
-from somabrain.oak.publishing import Built, publish
+from somabrain.oak.publishing import Built, current, publish
 from somabrain.oak.worlds import Worlds
-from somabrain.ports import Consolidation, NamespaceRecord, Store
+from somabrain.ports import Consolidation, Store
 from somabrain.tenancy import Namespace, TenantId
 
 CONSOLIDATOR = "somabrain"
@@ -24,7 +25,7 @@ CONSOLIDATOR = "somabrain"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How far a namespace's consolidation has come. `episodes_since`: those that the published build does not know."""
+    """How far a namespace's consolidation has come. `episodes_since`: those that the last run did not know."""
 
     record: Consolidation
     state: Literal["idle", "queued", "running", "failed"]
@@ -70,7 +71,7 @@ class Consolidator:
             known = tx.experience.consolidation(namespace)
             wanted = record.model_version
             if known.requested < wanted:
-                tx.experience.save_consolidation(replace(known, requested=wanted))
+                tx.experience.save_consolidation(replace(known, requested=wanted, problem=None))
             return wanted
 
     def standing(self, tenant: TenantId, namespace: Namespace) -> Standing:
@@ -88,20 +89,34 @@ class Consolidator:
         return Standing(record=known, state=state, episodes_since=max(0, episodes - known.episodes))
 
     def wait(self, tenant: TenantId, namespace: Namespace, wanted: int, *, timeout_s: float) -> bool:
-        """Waits until version `wanted` was consolidated; whether it was. Raises `StoreUnavailableError`."""
+        """Waits until version `wanted` was consolidated; whether it was. Raises `StoreUnavailableError`.
+
+        Waits no longer where a run failed, or where the namespace began anew: nobody asks for it any more.
+        """
         until_s = self._monotonic_s() + timeout_s
         while True:
             with self._store.read(tenant) as tx:
                 known = tx.experience.consolidation(namespace)
-            if known.through >= wanted or self._monotonic_s() >= until_s:
+            given_up = known.requested < wanted or self._monotonic_s() >= until_s
+            if known.through >= wanted or given_up:
                 return known.through >= wanted
             self._sleep(self._pause_s)
 
     def run(self, tenant: TenantId, namespace: Namespace) -> Built | None:
         """One run; `None` where the namespace is gone or began anew meanwhile. Raises `StoreUnavailableError`.
 
-        A defect is recorded as the namespace's problem, and raised.
+        A defect is recorded as the namespace's problem, and raised; the next run is due when it is asked for, or after
+        as many new episodes as any.
         """
+        try:
+            return self._run(tenant, namespace)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:
+            self._failed(tenant, namespace, f"{type(error).__name__}: {error}")
+            raise
+
+    def _run(self, tenant: TenantId, namespace: Namespace) -> Built | None:
         started_s = self._monotonic_s()
         with self._store.read(tenant) as tx:
             record = tx.namespace(namespace)
@@ -110,8 +125,10 @@ class Consolidator:
             states = self._worlds.index(tx, record)
             taken = snapshot(tx, record, states, self._parameters)
         chosen = chosen_targets(taken, self._parameters)
-        self._progress(tenant, record, done=0, total=len(chosen), started_at_ms=self._clock_ms())
-        done = self._saved(tenant, record, works(taken, chosen, self._parameters), len(chosen))
+        began = {"total": len(chosen), "started_at_ms": self._clock_ms(), "finished_at_ms": None, "problem": None}
+        if not self._save(tenant, taken, [], {"done": 0, **began}):
+            return None
+        done = self._saved(tenant, taken, works(taken, chosen, self._parameters))
         stamp = Stamp(now_ms=self._clock_ms(), reported_by=CONSOLIDATOR, new_event_id=self._new_event_id)
         with self._store.write(tenant) as tx:
             return publish(
@@ -123,31 +140,43 @@ class Consolidator:
                 seconds=self._monotonic_s() - started_s,
             )
 
-    def _saved(self, tenant: TenantId, record: NamespaceRecord, made: Iterable[Work], total: int) -> list[Work]:
-        """Works out the options, and saves those that are not copies as the next build, `batch` at a time."""
+    def _saved(self, tenant: TenantId, taken: Snapshot, made: Iterable[Work]) -> list[Work]:
+        """Works out the options, and saves those that are not copies as the next build, `batch` at a time.
+
+        Stops where the run is void.
+        """
         done: list[Work] = []
         waiting: list[Work] = []
         for work in made:
             done.append(work)
             waiting += [] if work.copied else [work]
             if len(waiting) >= self._batch:
-                self._save(tenant, record, waiting, len(done), total)
+                if not self._save(tenant, taken, waiting, {"done": len(done)}):
+                    return done
                 waiting = []
         if waiting:
-            self._save(tenant, record, waiting, len(done), total)
+            self._save(tenant, taken, waiting, {"done": len(done)})
         return done
 
-    def _save(self, tenant: TenantId, record: NamespaceRecord, made: list[Work], done: int, total: int) -> None:
+    def _save(self, tenant: TenantId, taken: Snapshot, made: list[Work], changes: Mapping[str, Any]) -> bool:
+        """Saves models and progress; whether the run is not void."""
         with self._store.write(tenant) as tx:
-            known = tx.experience.consolidation(record.namespace)
-            tx.experience.save_models(record.namespace, known.build + 1, [work.model for work in made])
-            tx.experience.save_consolidation(replace(known, done=done, total=total))
+            known = current(tx, taken)
+            if known is not None:
+                tx.experience.save_models(known.namespace, known.build + 1, [work.model for work in made])
+                tx.experience.save_consolidation(replace(known, **changes))
+            return known is not None
 
-    def _progress(
-        self, tenant: TenantId, record: NamespaceRecord, *, done: int, total: int, started_at_ms: int
-    ) -> None:
+    def _failed(self, tenant: TenantId, namespace: Namespace, problem: str) -> None:
         with self._store.write(tenant) as tx:
-            known = tx.experience.consolidation(record.namespace)
-            tx.experience.save_consolidation(
-                replace(known, done=done, total=total, started_at_ms=started_at_ms, finished_at_ms=None, problem=None)
-            )
+            record, known = tx.namespace(namespace), tx.experience.consolidation(namespace)
+            if record is not None:
+                tx.experience.save_consolidation(
+                    replace(
+                        known,
+                        requested=known.through,
+                        episodes=record.episodes,
+                        finished_at_ms=self._clock_ms(),
+                        problem=problem,
+                    )
+                )

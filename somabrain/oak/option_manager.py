@@ -76,6 +76,11 @@ class OptionManager:
         """The option's retention, seconds."""
         return retention_s(option.utility, self._limits.tau_min_s, self._limits.tau_max_s)
 
+    @property
+    def tau_min_s(self) -> float:
+        """The least retention of an option, seconds."""
+        return self._limits.tau_min_s
+
     def create(
         self, tx: WriteTransaction, namespace: Namespace, option_id: str, spec: OptionSpec, stamp: Stamp
     ) -> tuple[Option, int]:
@@ -93,9 +98,10 @@ class OptionManager:
         if tx.option(namespace, option_id) is not None:
             message = f"option {option_id!r} exists in namespace {namespace}"
             raise OptionExistsError(message)
-        if record.active_options >= self._limits.options_max:
+        if record.active_options >= self._limits.options_max and not self._evict(tx, namespace, stamp):
             message = f"namespace {namespace} holds its maximum of {self._limits.options_max} active options"
             raise OptionLimitError(message)
+        record = self.opened(tx, namespace)
         option = Option(
             option_id=option_id,
             spec=spec,
@@ -114,6 +120,15 @@ class OptionManager:
             replace(record, model_version=version, options=record.options + 1, active_options=record.active_options + 1)
         )
         return option, version
+
+    def _evict(self, tx: WriteTransaction, namespace: Namespace, stamp: Stamp) -> bool:
+        """Retires the discovered option of least utility, lowest id on ties; whether there was one (DESIGN §5.6)."""
+        discovered = tx.options(namespace, source=Source.DISCOVERED, status=Status.ACTIVE)
+        if not discovered:
+            return False
+        least = min(discovered, key=lambda option: (option.utility, option.option_id))
+        self.retire(tx, namespace, least.option_id, stamp)
+        return True
 
     def replace(
         self,

@@ -24,7 +24,7 @@ from somabrain.oak.model import (
     Status,
     Termination,
 )
-from somabrain.ports import NamespaceRecord, WriteTransaction
+from somabrain.ports import Consolidation, NamespaceRecord, ReadTransaction, WriteTransaction
 from somabrain.tenancy import Namespace
 
 TOLD = frozenset({"radius", "gamma", "kappa", "alpha", "match_similarity"})
@@ -59,6 +59,16 @@ class _Difference:
         return [*self.created, *self.changed, *self.gone]
 
 
+def current(tx: ReadTransaction, taken: Snapshot) -> Consolidation | None:
+    """How far the namespace's consolidation has come.
+
+    `None` where the namespace began anew or another build was published since the snapshot: then a run from it is void.
+    """
+    record, known = tx.namespace(taken.record.namespace), tx.experience.consolidation(taken.record.namespace)
+    void = record is None or record.born != taken.record.born or known.build != taken.consolidation.build
+    return None if void else known
+
+
 def publish(
     tx: WriteTransaction,
     taken: Snapshot,
@@ -70,12 +80,11 @@ def publish(
 ) -> Built | None:
     """Puts the options of a build in place of those before; its models have been saved as the next build.
 
-    Where nothing differs, only the record of it moves. Returns `None`, and changes nothing, where the namespace began
-    anew or another build was published since the snapshot.
+    Where nothing differs, only the record of it moves. Returns `None`, and changes nothing, where the run is void.
     """
     namespace = taken.record.namespace
-    record, before = tx.namespace(namespace), tx.experience.consolidation(namespace)
-    if record is None or record.born != taken.record.born or before.build != taken.consolidation.build:
+    record, before = tx.namespace(namespace), current(tx, taken)
+    if record is None or before is None:
         return None
     build, through = before.build + 1, taken.record.model_version
     known = {option.option_id: option for option in tx.options(namespace, source=Source.DISCOVERED)}
@@ -97,8 +106,8 @@ def publish(
         }
         version = _journal(tx, namespace, stamp, found, payload, parameters=parameters)
         tx.save_namespace(_counted(record, found, version))
-        after = {**known, **{option.option_id: option for option in found.options}}
-        tx.experience.drop_models(namespace, _builds(after.values()))
+    after = {**known, **{option.option_id: option for option in found.options}}
+    tx.experience.drop_models(namespace, _builds(after.values()))
     built = Built(
         options=len(wanted),
         created=len(found.created),

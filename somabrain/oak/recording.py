@@ -28,6 +28,7 @@ class Recorder:
         self._options: dict[str, Option] = {}
         self._rows: dict[tuple[str, int], ModelRow] = {}
         self._visits: Counter[int] = Counter()
+        self._now_ms = 0
 
     def record(self, option_id: str, run: Execution, stamp: Stamp) -> Recorded:
         """Learns from one run and journals it.
@@ -36,6 +37,7 @@ class Recorder:
         transaction has to be given up.
         """
         option = self._option(option_id)
+        self._now_ms = stamp.now_ms
         observed = observe(run, option.spec, self._record.learning)
         if run.ending is Ending.CENSORED:
             start, final, outcome = self._draft.find(run.start), None, None
@@ -67,6 +69,9 @@ class Recorder:
         )
         self._tx.add_visits(namespace, {n: count for n, count in self._visits.items() if n < first_new})
         self._tx.save_rows(namespace, [self._rows[key] for key in sorted(self._rows)])
+        used = [key for key, option in self._options.items() if option.source is Source.DISCOVERED]
+        if used:
+            self._tx.experience.save_uses(namespace, dict.fromkeys(used, self._now_ms))
         self._tx.save_options(namespace, [self._options[key] for key in sorted(self._options)])
         return replace(self._record, prototypes=len(self._draft), model_version=self._tx.sequence())
 

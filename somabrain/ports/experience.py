@@ -26,8 +26,8 @@ class Consolidation:
     """How far a namespace's consolidation has come.
 
     `requested`: the greatest model version that somebody asked to have worked out; `through`: the journal sequence of
-    the snapshot that the published models were made from; `episodes` and `terminal` (ascending) as that snapshot had
-    them. `build` counts published runs. A run is under way, or was killed, where `started_at_ms` is set and
+    the snapshot that the published models were made from; `terminal` (ascending) as that snapshot had them, `episodes`
+    as the last run did, one that failed included. `build` counts published runs. A run is under way, or was killed, where `started_at_ms` is set and
     `finished_at_ms` is not; `done` of `total` options are worked out. `result`: of the last run that was published.
     """
 
@@ -80,6 +80,10 @@ class ReadExperience(Protocol):
         """The models of options by id and build, those that there are, ascending by id."""
         ...
 
+    def unused(self, namespace: Namespace, *, before_ms: int) -> dict[str, int]:
+        """Active discovered options that were made and last used before then, with the time of that."""
+        ...
+
     def consolidation(self, namespace: Namespace) -> Consolidation:
         """The namespace's; a new one where there is none."""
         ...
@@ -110,6 +114,10 @@ class WriteExperience(ReadExperience, Protocol):
 
     def drop_models(self, namespace: Namespace, kept: Mapping[str, int]) -> None:
         """Deletes all models but those of the options and builds in `kept`."""
+        ...
+
+    def save_uses(self, namespace: Namespace, uses: Mapping[str, int]) -> None:
+        """Records when options were last used, milliseconds since the epoch, by id."""
         ...
 
     def save_consolidation(self, record: Consolidation) -> None:

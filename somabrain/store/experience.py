@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, Table, and_, bindparam, delete, or_, 
 
 from somabrain.oak.consolidation import of_bytes, to_bytes
 from somabrain.oak.documents import json_text
-from somabrain.oak.model import Arrivals, Mark, OptionModel, PrimitiveRow
+from somabrain.oak.model import Arrivals, Mark, OptionModel, PrimitiveRow, Source, Status
 from somabrain.ports import Consolidation, EpisodeRecord
 from somabrain.store import tables as t
 from somabrain.store.statements import chunks
@@ -122,6 +122,21 @@ class SqlExperience:
             found += [of_bytes(bytes(row.model)) for row in rows]
         return sorted(found, key=lambda model: model.option_id)
 
+    def unused(self, namespace: Namespace, *, before_ms: int) -> dict[str, int]:
+        """As the port."""
+        o, u = t.options.c, t.option_uses.c
+        query = (
+            self._of(t.options, namespace, o.option_id, o.created_at_ms, u.used_at_ms)
+            .outerjoin(
+                t.option_uses,
+                and_(u.tenant == o.tenant, u.namespace == o.namespace, u.option_id == o.option_id),
+            )
+            .where(o.source == Source.DISCOVERED.value, o.status == Status.ACTIVE.value, o.created_at_ms < before_ms)
+            .order_by(o.option_id)
+        )
+        last = {row.option_id: row.used_at_ms or row.created_at_ms for row in self._connection.execute(query)}
+        return {option_id: at_ms for option_id, at_ms in last.items() if at_ms < before_ms}
+
     def consolidation(self, namespace: Namespace) -> Consolidation:
         """As the port."""
         row = self._connection.execute(self._of(t.consolidations, namespace)).mappings().first()
@@ -205,6 +220,11 @@ class SqlExperienceWriter(SqlExperience):
                     tuple_(m.option_id, m.build).in_(some),
                 )
             )
+
+    def save_uses(self, namespace: Namespace, uses: Mapping[str, int]) -> None:
+        """As the port."""
+        rows = [{"option_id": option_id, "used_at_ms": at_ms} for option_id, at_ms in sorted(uses.items())]
+        self._put(t.option_uses, namespace, rows)
 
     def save_consolidation(self, record: Consolidation) -> None:
         """As the port."""

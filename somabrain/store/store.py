@@ -40,6 +40,7 @@ UPSERTED = (
     t.primitive_rows,
     t.episodes,
     t.option_models,
+    t.option_uses,
     t.consolidations,
 )
 
@@ -103,6 +104,7 @@ OWNED = (
     t.primitive_rows,
     t.episodes,
     t.option_models,
+    t.option_uses,
     t.consolidations,
 )
 """What a namespace holds, its record and memories apart."""

@@ -156,6 +156,16 @@ option_models = Table(
     Column("model", LargeBinary, nullable=False),
 )
 
+option_uses = Table(
+    "option_uses",
+    metadata,
+    _key("tenant"),
+    _key("namespace"),
+    _key("option_id", ID_LENGTH),
+    Column("used_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 consolidations = Table(
     "consolidations",
     metadata,

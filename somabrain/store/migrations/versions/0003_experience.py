@@ -92,6 +92,12 @@ def upgrade() -> None:
         rowid=True,
     )
     _owned(
+        "option_uses",
+        sa.Column("option_id", _ID, nullable=False),
+        sa.Column("used_at_ms", sa.BigInteger(), nullable=False),
+        key=("option_id",),
+    )
+    _owned(
         "consolidations",
         sa.Column("requested", sa.BigInteger(), nullable=False),
         sa.Column("through", sa.BigInteger(), nullable=False),
@@ -111,7 +117,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drops them."""
-    for table in ("consolidations", "option_models", "episodes", "primitive_rows", "actions"):
+    for table in ("consolidations", "option_uses", "option_models", "episodes", "primitive_rows", "actions"):
         op.drop_table(table)
     op.drop_index("prototypes_by_change", "prototypes")
     for table, columns in _COUNTS.items():
