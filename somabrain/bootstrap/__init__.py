@@ -36,7 +36,6 @@ from somabrain.bootstrap.texts import open_embedder
 from somabrain.errors import ConfigurationError, StoreUnavailableError
 from somabrain.memory_client import MILVUS, Nearest, OpenedEngine, Projection
 from somabrain.oak.changes import Stamp
-from somabrain.oak.consolidating import Consolidator
 from somabrain.oak.learning import ENCODER_ID
 from somabrain.oak.option_manager import OptionManager
 from somabrain.oak.planning import Planning

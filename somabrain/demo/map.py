@@ -26,7 +26,7 @@ COLOURS = "viridis_r"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A state: what is done there, the steps left, `None` without a way, and whether an option of a plan leads there."""
+    """A state: what is done there, the steps left, `None` without a way, and if a plan's option leads there."""
 
     passenger: str
     row: int

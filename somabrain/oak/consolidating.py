@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from somabrain.errors import StoreUnavailableError
 from somabrain.oak.building import BuildParameters, Snapshot, chosen_targets, snapshot, works
 from somabrain.oak.changes import Stamp
 from somabrain.oak.consolidation import Work
@@ -18,6 +17,9 @@ from somabrain.oak.publishing import Built, current, publish
 from somabrain.oak.worlds import Worlds
 from somabrain.ports import Consolidation, Store
 from somabrain.tenancy import Namespace, TenantId
+
+DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+"""What a run may fail with that no other run would mend."""
 
 CONSOLIDATOR = "somabrain"
 """Who reports what consolidation changes."""
@@ -110,9 +112,7 @@ class Consolidator:
         """
         try:
             return self._run(tenant, namespace)
-        except StoreUnavailableError:
-            raise
-        except Exception as error:
+        except DEFECTS as error:
             self._failed(tenant, namespace, f"{type(error).__name__}: {error}")
             raise
 
