@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -32,8 +32,11 @@ VALUES_MIN = 16
 UNIQUENESS_MIN = 2.0
 """A fact without which there would be fewer states by this factor makes them unique."""
 
+RISING_MIN = 0.9
+"""Share of successive values that do not fall from which on a fact counts up."""
+
 ONCE_MAX = 0.5
-"""Share of actions seen once above which actions are too particular to be learned."""
+"""Share of actions, or of states, seen once above which they are too particular to be learned."""
 
 DISAGREEMENT_MAX = 0.3
 """Pooled chance that two tries of one action from one state end differently, above which it is told."""
@@ -75,12 +78,13 @@ def diagnose(tx: ReadTransaction, record: NamespaceRecord, index: StateIndex) ->
     rows = experience.rows(namespace)
     steps = sum(taken for taken, _ in reports)
     rates = new_states(reports)
-    marks = Mark(0)
+    marks, arrivals = Mark(0), {}
     for one in experience.arrivals(namespace):
         marks |= one.marks
+        arrivals[one.number] = one.arrivals
     findings = [
         *_unrepeated(rates, steps),
-        *_unique_facts(states),
+        *_unique_facts(states, arrivals),
         *_rare_actions([option for option in options if option.source is Source.PRIMITIVE]),
         *_unreached(options, index, record),
         *_disagreeing(rows, states),
@@ -114,19 +118,21 @@ def _unrepeated(rates: Sequence[float], steps: int) -> Iterable[Finding]:
         )
 
 
-def _unique_facts(states: dict[int, State]) -> Iterable[Finding]:
-    """Facts without which there would be far fewer states."""
+def _unique_facts(states: Mapping[int, State], arrivals: Mapping[int, int]) -> Iterable[Finding]:
+    """Facts without which there would be far fewer states, where most states that tell them came no second time."""
     facts = {number: state for number, state in states.items() if isinstance(state, Facts)}
     values: dict[str, list[Scalar]] = {}
+    once: Counter[str] = Counter()
     whole: list[tuple[int, dict[str, int]]] = []
-    for state in facts.values():
+    for number, state in facts.items():
         parts = {name: hash((name, type(value).__name__, value)) for name, value in state.values.items()}
         whole.append((sum(parts.values()), parts))
         for name, value in state.values.items():
             values.setdefault(name, []).append(value)
+            once[name] += arrivals[number] <= 1
     for name in sorted(values):
         distinct = len({(type(value).__name__, value) for value in values[name]})
-        if distinct < VALUES_MIN:
+        if distinct < VALUES_MIN or once[name] <= ONCE_MAX * len(values[name]):
             continue
         without = len({total - parts.get(name, 0) for total, parts in whole})
         factor = len(facts) / without
@@ -160,7 +166,7 @@ def _kind(name: str, values: Sequence[Scalar]) -> tuple[str, str]:
     if any(number != int(number) for number in numbers):
         return "float", f"The fact {name!r} is a measured number: round it, or tell which of a few ranges it is in."
     rising = sum(after >= before for before, after in pairwise(numbers))
-    if rising * 10 >= 9 * (len(numbers) - 1):
+    if rising >= RISING_MIN * (len(numbers) - 1):
         return "counter", f"The fact {name!r} counts up, so no state comes twice: leave it out."
     return "number", f"The fact {name!r} has nearly as many values as there are states: tell ranges, or leave it out."
 

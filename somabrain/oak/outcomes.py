@@ -30,7 +30,8 @@ def tell_outcome(
 ) -> tuple[Outcome, NamespaceRecord]:
     """Adds the outcome to the episode's last step; returns it with its model version, and the namespace as it is now.
 
-    Success makes the final state terminal and salient, a last reward above the threshold makes it salient. Raises `EpisodeNotFoundError`, `OutcomeKnownError`.
+    Success makes the final state terminal and salient, a last reward above the threshold makes it salient. Raises
+    `EpisodeNotFoundError`, `OutcomeKnownError`.
     """
     namespace, experience = record.namespace, tx.experience
     known = experience.episode(namespace, told.episode_id)
@@ -46,7 +47,8 @@ def tell_outcome(
     extra = told.reward + (record.learning.success_reward if told.success else 0.0)
     before = rewards_of(episode, record.learning.success_reward)[-1]
     if extra:
-        start, action = request["prototypes"][-2], request["actions"][-1]
+        *_, start, _ = request["prototypes"]
+        action = request["actions"][-1]
         rows = [row for row in experience.rows(namespace, starts=[start]) if row.action == action]
         experience.save_rows(namespace, [rewarded(row, before=before, extra=extra) for row in rows], sequence)
         _earned(tx, namespace, action_id(episode.steps[-1].action), extra)

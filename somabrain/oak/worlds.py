@@ -89,7 +89,10 @@ class World:
         )
 
     def action(self, option_id: str, at: int, distances: Distances) -> str | None:
-        """The primitive option that an option takes at a prototype; `None` where that is the agent's own affair."""
+        """The primitive option that an option takes at a prototype; `None` where that is the agent's own affair.
+
+        So it is of declared options, and of others where they were run from states in which they have no policy.
+        """
         if option_id in self.models:
             model: OptionModel | Subtask = self.models[option_id]
         elif distances.merged.local is not None and option_id == distances.merged.local.option_id:
@@ -97,6 +100,8 @@ class World:
         else:
             return option_id if option_id in self.options and _primitive(self.options[option_id]) else None
         place = int(np.searchsorted(model.start, at))
+        if place == model.start.size or model.start[place] != at:
+            return None
         return self.table.action_ids[int(model.action[place])]
 
 

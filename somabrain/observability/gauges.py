@@ -46,9 +46,14 @@ class Figures(Protocol):
         """Abstract states."""
         ...
 
+    @property
+    def model_bytes(self) -> int:
+        """Models of discovered options, as stored."""
+        ...
+
 
 class OptionGauges(Collector):
-    """`option_count`, `option_utility_avg` and `oak_prototypes`."""
+    """`option_count`, `option_utility_avg`, `oak_prototypes` and `oak_model_bytes`."""
 
     def __init__(
         self,
@@ -91,6 +96,7 @@ class OptionGauges(Collector):
         count = GaugeMetricFamily("option_count", "Options.", labels=["tenant_id", "status"])
         utility = GaugeMetricFamily("option_utility_avg", "Mean utility of active options.", labels=["tenant_id"])
         prototypes = GaugeMetricFamily("oak_prototypes", "Abstract states of all tenants.")
+        model = GaugeMetricFamily("oak_model_bytes", "Models of discovered options of all tenants, as stored.")
         for label, group in self._groups(figures):
             active = sum(one.active for one in group)
             count.add_metric([label, "active"], active)
@@ -98,7 +104,8 @@ class OptionGauges(Collector):
             utility.add_metric([label], sum(one.active_utility for one in group) / active if active else 0.0)
         if figures:
             prototypes.add_metric([], sum(one.prototypes for one in figures))
-        return [count, utility, prototypes]
+            model.add_metric([], sum(one.model_bytes for one in figures))
+        return [count, utility, prototypes, model]
 
     def _groups(self, figures: Sequence[Figures]) -> list[tuple[str, Sequence[Figures]]]:
         ranked = sorted(figures, key=lambda one: (-(one.active + one.retired), one.tenant))

@@ -27,8 +27,9 @@ class Consolidation:
 
     `requested`: the greatest model version that somebody asked to have worked out; `through`: the journal sequence of
     the snapshot that the published models were made from; `terminal` (ascending) as that snapshot had them, `episodes`
-    as the last run did, one that failed included. `build` counts published runs. A run is under way, or was killed, where `started_at_ms` is set and
-    `finished_at_ms` is not; `done` of `total` options are worked out. `result`: of the last run that was published.
+    as the last run did, one that failed included. `build` counts published runs. A run is under way, or was killed,
+    where `started_at_ms` is set and `finished_at_ms` is not; `done` of `total` options are worked out. `result`: of the
+    last run that was published.
     """
 
     namespace: Namespace

@@ -13,13 +13,14 @@ from somabrain.store.database import Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantFigures:
-    """A tenant's options by status, the sum of U over the active ones, and its prototypes."""
+    """A tenant's options by status, the sum of U over the active ones, its prototypes, and its options' models."""
 
     tenant: str
     active: int
     retired: int
     active_utility: float
     prototypes: int
+    model_bytes: int
 
 
 class Census:
@@ -40,6 +41,10 @@ class Census:
         skills = options.where(o.source != Source.PRIMITIVE.value).group_by(o.tenant, o.status)
         with self._database.reading() as connection:
             by_status = {(row.tenant, row.status): (row.number, row.utility) for row in connection.execute(skills)}
+            sizes = select(t.option_models.c.tenant, func.sum(func.length(t.option_models.c.model)).label("bytes"))
+            bytes_of = {
+                row.tenant: int(row.bytes) for row in connection.execute(sizes.group_by(t.option_models.c.tenant))
+            }
             known = {row.tenant: int(row.number) for row in connection.execute(prototypes)}
         nothing = (0, 0.0)
         return [
@@ -49,6 +54,7 @@ class Census:
                 retired=by_status.get((tenant, Status.RETIRED.value), nothing)[0],
                 active_utility=by_status.get((tenant, Status.ACTIVE.value), nothing)[1],
                 prototypes=number,
+                model_bytes=bytes_of.get(tenant, 0),
             )
             for tenant, number in known.items()
         ]

@@ -204,7 +204,7 @@ def test_visits_and_arrivals_leave_each_other_alone(store: SqlStore) -> None:
 
 
 @pytest.mark.parametrize("success", [True, False, None])
-def test_an_episode_is_replaced_as_a_whole(store: SqlStore, success: bool | None) -> None:
+def test_an_episode_is_replaced_as_a_whole(store: SqlStore, *, success: bool | None) -> None:
     with store.write(ALICE) as tx:
         tx.experience.save_episode(HOME, episode())
         tx.experience.save_episode(HOME, episode("E", success=success))
@@ -251,7 +251,10 @@ def test_all_models_go_but_those_that_are_kept(store: SqlStore) -> None:
         tx.experience.save_models(OTHER, 1, [model(names[0])])
         tx.experience.drop_models(HOME, {names[0]: 1, names[1]: 2, names[2]: 3, "disc:none": 1})
     with store.read(ALICE) as tx:
-        left = [*tx.experience.models(HOME, dict.fromkeys(names, 1)), *tx.experience.models(HOME, dict.fromkeys(names, 2))]
+        left = [
+            *tx.experience.models(HOME, dict.fromkeys(names, 1)),
+            *tx.experience.models(HOME, dict.fromkeys(names, 2)),
+        ]
         assert told(left) == told([model(names[0], 1), model(names[1], 2)])
         assert told(tx.experience.models(OTHER, {names[0]: 1})) == told([model(names[0])])
     with store.write(ALICE) as tx:

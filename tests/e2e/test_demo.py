@@ -180,7 +180,8 @@ def test_a_server_that_does_not_start_fails_the_demo(tmp_path: Path) -> None:
 
 
 def test_the_benchmark_says_where_a_bar_is_missed() -> None:
-    command = [sys.executable, "-m", "benchmarks.environments.taxi", "--declared", "--in-process", "--seeds", "1", "--check"]
+    benchmark = [sys.executable, "-m", "benchmarks.environments.taxi", "--declared"]
+    command = [*benchmark, "--in-process", "--seeds", "1", "--check"]
     runs = {
         episodes: subprocess.run(
             [*command, "--episodes", episodes], cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False

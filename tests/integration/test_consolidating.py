@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
-from starlette.testclient import TestClient
 
 from common.config.settings import Settings
-from somabrain.bootstrap import make_app, open_database
+from somabrain.bootstrap import open_database
 from somabrain.bootstrap.oak import build_parameters, oak_limits, open_worlds
 from somabrain.oak.consolidating import Consolidator
 from somabrain.oak.learning import facts
@@ -21,10 +20,8 @@ from somabrain.oak.option_manager import OptionManager
 from somabrain.oak.outcomes import Outcome
 from somabrain.oak.transfer import export_model, import_model, parse_model
 from somabrain.store import SqlStore
-from tests.conftest import plain_settings
-from tests.factories import ALICE, BOB, HOME, run, spec, stamp
-from tests.grids import GOAL, MOVES, cell, lived, walk, walks
-from tests.integration.test_api import refused
+from tests.factories import ALICE, HOME, run, spec, stamp
+from tests.grids import lived, walk
 
 NEVER = 1_000_000
 
@@ -36,6 +33,7 @@ class Life:
     store: SqlStore
     settings: Settings
     meanwhile: list[Callable[[], object]] = field(default_factory=list)
+    batch: int = 2
     manager: OptionManager = field(init=False)
     consolidator: Consolidator = field(init=False)
     ids: int = 0
@@ -47,7 +45,7 @@ class Life:
             store=self.store,
             worlds=worlds,
             parameters=build_parameters(self.settings),
-            batch=2,
+            batch=self.batch,
             pause_s=0.001,
             clock_ms=self._tick,
             monotonic_s=lambda: 0.0,
@@ -86,7 +84,7 @@ class Life:
 
     def replace(self) -> None:
         """An import of what there is, in place of what there is."""
-        model = parse_model(__import__("json").loads(self.export()), self.settings.memory_dim)
+        model = parse_model(json.loads(self.export()), self.settings.memory_dim)
         limits = oak_limits(self.settings)
         with self.store.write(ALICE) as tx:
             import_model(tx, HOME, model, stamp(), manager=self.manager, limits=limits, replacing=True)
@@ -105,19 +103,18 @@ class Life:
                 export_model(tx, HOME, self.settings.memory_dim),
             )
 
+    def models(self) -> int:
+        """How many models are stored, of all builds."""
+        with open_database(self.settings) as database, database.reading() as connection:
+            return int(connection.execute(text("SELECT count(*) FROM option_models")).scalar_one())
+
 
 @pytest.fixture
 def life(settings: Settings, store: SqlStore) -> Life:
     return Life(store=store, settings=settings)
 
 
-def staged(settings: Settings) -> int:
-    """How many models are stored, of all builds."""
-    with open_database(settings) as database, database.reading() as connection:
-        return int(connection.execute(text("SELECT count(*) FROM option_models")).scalar_one())
-
-
-def test_options_are_made_of_episodes(life: Life, settings: Settings) -> None:
+def test_options_are_made_of_episodes(life: Life) -> None:
     assert life.consolidate() is None
     life.learn()
     built = life.consolidate()
@@ -128,13 +125,13 @@ def test_options_are_made_of_episodes(life: Life, settings: Settings) -> None:
     assert (again.created, again.changed, again.retired, again.model_version) == (0, 0, 0, built.model_version)
     after = life.stored()
     assert [after[place] for place in (0, 1, 2, 4, 5)] == [before[place] for place in (0, 1, 2, 4, 5)]
-    assert staged(settings) == built.options
+    assert life.models() == built.options
     life.learn(20, 20)
     more = life.consolidate()
     assert more.changed > 0
-    assert staged(settings) == more.options
+    assert life.models() == more.options
     life.consolidate()
-    assert staged(settings) == more.options
+    assert life.models() == more.options
 
 
 def _relearn(life: Life) -> None:
@@ -150,10 +147,9 @@ CHANGES: dict[str, Callable[[Life], None]] = {
 }
 
 
-@pytest.mark.parametrize("when", [0, 1])
-@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize(("when", "known"), [(0, True), (1, False)])
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_run_is_void_where_its_world_changed(life: Life, settings: Settings, change: str, when: int, *, known: bool) -> None:
+def test_a_run_is_void_where_its_world_changed(life: Life, change: str, when: int, *, known: bool) -> None:
     """The namespace is deleted or replaced, or another process publishes, between the snapshot and the publishing."""
     life.learn()
     if known:
@@ -165,15 +161,15 @@ def test_a_run_is_void_where_its_world_changed(life: Life, settings: Settings, c
         CHANGES[change](life)
         after.append(life.stored())
 
-    life.meanwhile = [lambda: None] * when + [meanwhile]
+    life.meanwhile = [*[lambda: None] * when, meanwhile]
     assert life.consolidate() is None
     assert life.stored() == after[0]
     assert life.consolidator.standing(ALICE, HOME).state == "idle"
     life.learn(600, 5)
     assert life.consolidate() is not None
-    assert staged(settings) == len(life.discovered())
+    assert life.models() == len(life.discovered())
     undisturbed = life.export()
-    fresh = Life(store=life.store, settings=settings)
+    fresh = Life(store=life.store, settings=life.settings)
     assert fresh.consolidate().changed == 0
     assert fresh.export() == undisturbed
 

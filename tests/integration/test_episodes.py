@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from somabrain.bootstrap import make_app
-from tests.conftest import plain_settings
 from tests.integration.test_api import refused
-from tests.integration.test_identity import make_key
 
 STEPS_MAX = 10_000
-WRITERS = 8
 
 
 def at(place: Any, **more: Any) -> dict[str, Any]:
@@ -89,7 +83,7 @@ def test_what_an_episode_teaches(client: TestClient) -> None:
 
 def test_an_episode_is_given_back_as_it_was_sent(client: TestClient) -> None:
     vector = [3.0, 4.0] + [0.0] * 254
-    sent = {
+    sent: dict[str, Any] = {
         "episode_id": "x",
         "steps": [
             {"state": at(1.5, lit=True), "action": {"do": ["x", None, 1]}, "reward": 0.1, "ok": False, "salient": True},
@@ -203,9 +197,7 @@ def test_idempotency_keys(client: TestClient) -> None:
     assert answers[0].content == answers[1].content
     episode_id = first.json()["episode_id"]
     told = [
-        client.post(
-            f"/oak/episode/{episode_id}/outcome", json={"success": True}, headers={"Idempotency-Key": "o"}
-        )
+        client.post(f"/oak/episode/{episode_id}/outcome", json={"success": True}, headers={"Idempotency-Key": "o"})
         for _ in range(2)
     ]
     assert [(one.status_code, one.content) for one in told] == [(200, told[0].content)] * 2
@@ -217,7 +209,7 @@ def test_a_batch_is_all_or_nothing_and_names_the_index(client: TestClient) -> No
     learned(client, body("a", "b"))
     before = stored(client)
     good = body("c", "d")
-    wrong = [
+    wrong: list[tuple[dict[str, Any], str, list[Any]]] = [
         ({"final": {"vector": [0.0] * 256}}, "invalid_request", ["final"]),
         ({"steps": [step("a"), {"state": {"vector": [1.0]}, "action": "x"}]}, "invalid_request", ["steps", 1, "state"]),
         ({"final": at(2**53)}, "number_out_of_range", ["final"]),
@@ -268,13 +260,22 @@ def test_a_late_reward_is_the_last_steps(sqlite_client: TestClient) -> None:
     cases = [(-3.0, 2.0, (-1.0, 1.0)), (-3.0, 5.0, (2.0, 0.0)), (4.0, -6.0, (-2.0, 2.0)), (1.0, -1.0, (0.0, 0.0))]
     for number, (before, extra, expected) in enumerate(cases):
         name = f"n{number}"
-        learned(sqlite_client, {"steps": [step("a", reward=before)], "final": at("b"), "episode_id": "e", "namespace": name})
+        learned(
+            sqlite_client, {"steps": [step("a", reward=before)], "final": at("b"), "episode_id": "e", "namespace": name}
+        )
         assert tell(sqlite_client, "e", reward=extra, namespace=name).status_code == 200
         assert last(name) == expected
         prototypes = model(sqlite_client, name)["prototypes"]
         assert bool(prototypes[1]["marks"] & 1) == (max(before, before + extra) > 0.5)
         assert prototypes[1]["endings"] == 0
-    for wrong in ({}, {"success": None}, {"reward": 1.1e9}, {"reward": True}, {"success": 1}, {"success": True, "x": 1}):
+    for wrong in (
+        {},
+        {"success": None},
+        {"reward": 1.1e9},
+        {"reward": True},
+        {"success": 1},
+        {"success": True, "x": 1},
+    ):
         assert tell(sqlite_client, "e", **wrong).status_code == 422
     refused(tell(sqlite_client, "none", success=True), 404, "episode_not_found")
 
@@ -308,7 +309,7 @@ def test_a_loss_is_terminal_and_never_salient(sqlite_client: TestClient) -> None
     assert [one["prototype"] for one in salient] == [1]
     pit = model(sqlite_client)["prototypes"][2]
     assert (pit["facts"] if "facts" in pit else pit["features"], pit["endings"], pit["marks"]) == ({"at": "pit"}, 1, 0)
-    late = {**lost, "success": None, "episode_id": "e", "namespace": "late"}
+    late: dict[str, Any] = {**lost, "success": None, "episode_id": "e", "namespace": "late"}
     late["steps"][1]["reward"] = 0.0
     learned(sqlite_client, late)
     tell(sqlite_client, "e", success=False, reward=9.0, namespace="late")
@@ -331,7 +332,9 @@ def test_why_states_are_salient(sqlite_client: TestClient) -> None:
     ]
     many = {f"f{number}": number for number in range(20)}
     near = {**many, "f0": "changed"}
-    known = learned(sqlite_client, {"steps": [{"state": {"features": many}, "action": "x"}], "final": {"features": near}})
+    known = learned(
+        sqlite_client, {"steps": [{"state": {"features": many}, "action": "x"}], "final": {"features": near}}
+    )
     assert known["salient"] == []
     assert learned(sqlite_client, body("elsewhere", "far"))["salient"][0]["reason"] == "novelty"
 
@@ -345,7 +348,13 @@ def test_ok_is_kept_of_the_action(sqlite_client: TestClient) -> None:
 
 
 def test_actions_are_known_by_their_canonical_form(client: TestClient) -> None:
-    actions: list[Any] = ["go", {"a": 1}, {"a": 1.0}, {"b": [1, {"c": None}], "a": "x"}, {"a": "x", "b": [1.0, {"c": None}]}]
+    actions: list[Any] = [
+        "go",
+        {"a": 1},
+        {"a": 1.0},
+        {"b": [1, {"c": None}], "a": "x"},
+        {"a": "x", "b": [1.0, {"c": None}]},
+    ]
     actions += ["", {}, '{"a":1}', {"a": True}, {"a": "1"}, "é\u0000\U0001f600"]
     answer = learned(client, {"steps": [step("a", action) for action in actions], "final": at("b")})
     assert answer["actions_created"] == 9
@@ -356,144 +365,3 @@ def test_actions_are_known_by_their_canonical_form(client: TestClient) -> None:
     assert all(option["option_id"].startswith("act:") and option["name"] for option in options)
     for wrong in (1, None, True, ["go"], {"a": float(2**53)}, {"a" * 9000: 1}, "x" * 9000):
         assert post(client, {"steps": [step("a", wrong)], "final": at("b")}).status_code == 422
-
-
-def test_primitives_are_options_of_the_service(sqlite_client: TestClient) -> None:
-    client = sqlite_client
-    goal = at("goal")
-    client.post("/oak/option/create", json={"option_id": "mine", "name": "mine", "target": goal})
-    learned(client, body("a", "goal"))
-    [option] = client.get("/oak/options", params={"source": "primitive"}).json()["options"]
-    path = f"/oak/option/{option['option_id']}"
-    assert client.get(path).json() == option
-    assert (option["source"], option["status"], option["policy"]) == ("primitive", "active", {"action": "go"})
-    refused(client.put(path, json={"name": "x", "target": goal}), 409, "option_not_declared")
-    refused(client.delete(path), 409, "option_is_primitive")
-    run = {"start": at("a"), "final": goal, "rewards": [1]}
-    refused(client.post(f"{path}/execution", json=run), 409, "option_is_primitive")
-    hits = client.post("/oak/option/search", json={"query": goal, "min_similarity": -1}).json()["hits"]
-    assert [hit["option"]["option_id"] for hit in hits] == ["mine"]
-    declared = client.get("/oak/options", params={"source": "declared"}).json()["options"]
-    assert [one["option_id"] for one in declared] == ["mine"]
-
-
-def test_primitives_take_no_room_from_options(tmp_path: Path) -> None:
-    with TestClient(make_app(plain_settings(tmp_path, oak_max_options=2)), base_url="http://localhost") as client:
-        learned(client, {"steps": [step("a", f"go {number}") for number in range(9)], "final": at("b")})
-        spec = {"name": "x", "target": at("b")}
-        assert [client.post("/oak/option/create", json=spec).status_code for _ in range(3)] == [201, 201, 409]
-
-
-def test_limits_write_nothing(tmp_path: Path) -> None:
-    settings = plain_settings(tmp_path, oak_max_actions=2, oak_max_prototypes=3)
-    with TestClient(make_app(settings), base_url="http://localhost") as client:
-        learned(client, body("a", "b"))
-        before = stored(client)
-        crowd = {"steps": [step("a", "x"), step("a", "y")], "final": at("a")}
-        problem = refused(client.post("/oak/episodes", json={"episodes": [body("a", "c"), crowd]}), 409, "action_limit")
-        assert problem["errors"][0]["loc"][:2] == ["episodes", 1]
-        refused(post(client, crowd), 409, "action_limit")
-        refused(post(client, body("a", "c", "d")), 409, "state_limit")
-        refused(client.post("/oak/episodes", json={"episodes": [body("a", "c"), body("d", "a")]}), 409, "state_limit")
-        assert stored(client) == before
-        full = learned(client, {"steps": [step("a", "x"), step("a", "go")], "final": at("c")})
-        assert (full["prototypes_created"], full["actions_created"]) == (1, 1)
-
-
-def test_texts_and_vectors_are_states(client: TestClient) -> None:
-    east, near = [1.0] + [0.0] * 255, [1.0, 0.1] + [0.0] * 254
-    north = [0.0, 2e15 / 3] + [0.0] * 254
-    sent = {
-        "steps": [
-            {"state": {"vector": east}, "action": "go"},
-            {"state": {"vector": near}, "action": "go"},
-            {"state": {"text": "a long way to the station"}, "action": "go"},
-        ],
-        "final": {"vector": north},
-        "success": True,
-    }
-    answer = learned(client, sent)
-    assert (answer["prototypes_created"], answer["transitions"]) == (3, 3)
-    rows = model(client)["primitives"]["rows"]
-    assert [(row["start"], row["outcomes"]) for row in rows] == [(0, [[0, 1], [1, 1]]), (1, [[2, 1]])]
-    found = client.post("/oak/plan", json={"start_state": {"vector": near}, "target_feature": {"vector": north}}).json()
-    assert found["reached"], found
-
-
-def test_rewards_that_are_no_rewards(sqlite_client: TestClient) -> None:
-    episode = json.dumps({"steps": [step("a", reward=12345.5)], "final": at("b")})
-    for text, code in (("NaN", "invalid_json"), ("1e999", "invalid_json"), ("-Infinity", "invalid_json")):
-        headers = {"content-type": "application/json"}
-        wrong = episode.replace("12345.5", text)
-        refused(
-            sqlite_client.post("/oak/episode", content=wrong, headers=headers), 400, code
-        )
-    for reward in (1.0000001e9, -1.0000001e9, 10**40):
-        refused(post(sqlite_client, {"steps": [step("a", reward=reward)], "final": at("b")}), 422, "number_out_of_range")
-    assert stored(sqlite_client)[1] == 0
-    for reward in (1e9, -1e9, 10**9, 1e-300):
-        learned(sqlite_client, {"steps": [step("a", reward=reward)] * 3, "final": at("b")})
-    row = model(sqlite_client)["primitives"]["rows"][0]
-    assert (row["reward"], row["loss"]) == (3e9, 3e9)
-    found = sqlite_client.post("/oak/plan", json={"start_state": at("a"), "target_feature": at("b")}).json()
-    assert found["reached"]
-    assert sqlite_client.post("/oak/consolidate", json={"wait": True}).json()["state"] == "idle"
-
-
-def test_concurrent_identical_episodes_count_once(client: TestClient) -> None:
-    sent = {**body("a", "b", "c"), "episode_id": "e"}
-    other = {**body("a", "b", "x"), "episode_id": "e"}
-    with ThreadPoolExecutor(WRITERS) as pool:
-        answers = list(pool.map(lambda one: post(client, one), [sent] * WRITERS))
-        assert {answer.content for answer in answers} == {answers[0].content}
-        outcomes = list(pool.map(lambda _: tell(client, "e", success=True), range(WRITERS)))
-        mixed = list(pool.map(lambda one: post(client, one), [sent, other] * 4))
-    assert sorted(one.status_code for one in outcomes) == [200] + [409] * (WRITERS - 1)
-    assert [one.status_code for one in mixed] == [200, 409] * 4
-    assert [row["outcomes"] for row in model(client)["primitives"]["rows"]] == [[[1, 1]], [[2, 1]]]
-    assert client.get("/events").json()["next"] == 2
-
-
-def test_concurrent_episodes_number_states_and_actions_without_gaps(client: TestClient) -> None:
-    def live(number: int) -> int:
-        episode = {"steps": [step(f"s{number % 5}", f"act {number % 7}")], "final": at(f"s{(number * 3) % 11}")}
-        return int(learned(client, episode)["model_version"])
-
-    with ThreadPoolExecutor(WRITERS) as pool:
-        versions = list(pool.map(live, range(48)))
-    assert sorted(versions) == list(range(1, 49))
-    known = model(client)
-    assert len(known["primitives"]["actions"]) == 7
-    assert len(known["prototypes"]) == 11
-    assert sum(count for row in known["primitives"]["rows"] for _, count in row["outcomes"]) == 48
-
-
-def test_a_foreign_tenant_sees_and_changes_nothing(tmp_path: Path) -> None:
-    keys = tmp_path / "keys.json"
-    headers = {name: make_key(keys, name, "brain_admin") for name in ("alice", "bob")}
-    settings = plain_settings(tmp_path, auth_mode="keys", somabrain_keys_file=keys)
-    with TestClient(make_app(settings), base_url="http://localhost") as client:
-
-        def become(name: str) -> None:
-            client.headers.update(headers[name])
-
-        become("alice")
-        learned(client, {**body("secret", "goal"), "episode_id": "e"})
-        client.post("/oak/consolidate", json={"wait": True})
-        before = stored(client)
-        become("bob")
-        nothing = stored(client)
-        refused(client.get("/oak/episode/e"), 404, "episode_not_found")
-        refused(tell(client, "e", success=True), 404, "episode_not_found")
-        assert client.get("/oak/consolidation").json()["result"] is None
-        assert client.get("/oak/diagnosis").json()["episodes"] == 0
-        assert client.post("/oak/consolidate", json={"wait": True}).json()["build"] == 0
-        act = client.post("/oak/act", json={"state": at("secret"), "target_feature": at("goal")}).json()
-        assert (act["reason"], act["action"]) == ("unknown_start", None)
-        assert stored(client) == nothing
-        assert learned(client, {**body("x", "y", "z"), "episode_id": "e"})["prototypes_created"] == 3
-        assert tell(client, "e", success=True).status_code == 200
-        client.delete("/oak/namespace/default")
-        become("alice")
-        assert stored(client) == before
-        assert client.get("/oak/episode/e").json()["outcome"] is None

@@ -30,8 +30,52 @@ def random_state(rng: random.Random) -> dict[str, Any]:
     return {"vector": [rng.gauss(0, 1) for _ in range(256)]}
 
 
+CHANGES = {
+    "create": 4,
+    "put": 2,
+    "retire": 1,
+    "run": 20,
+    "batch": 6,
+    "import": 0.3,
+    "delete": 0.2,
+    "episode": 10,
+    "episodes": 2,
+    "outcome": 5,
+    "consolidate": 2,
+    "discovered": 4,
+}
+"""What happens in a random life, and how often."""
+
+
+def random_episode(rng: random.Random) -> dict[str, Any]:
+    count = rng.randint(1, 8)
+    steps = [
+        {
+            "state": random_state(rng),
+            "action": rng.choice(["go", "stay", {"to": rng.choice([1, 1.0, 2])}]),
+            "reward": rng.gauss(0, 1),
+            "ok": rng.choice([None, True, False]),
+            "salient": rng.random() < 0.1,
+        }
+        for _ in range(count)
+    ]
+    ending = {"success": rng.choice([True, False, None]), "terminated": rng.choice([True, False])}
+    return {"steps": steps, "final": random_state(rng), **ending}
+
+
+def run_discovered(client: TestClient, rng: random.Random, execution: dict[str, Any]) -> None:
+    """A run of a discovered option, or the end of one."""
+    found = client.get("/oak/options", params={"source": "discovered"}).json()["options"]
+    if found:
+        option_id = rng.choice(found)["option_id"]
+        if rng.random() < 0.1:
+            client.delete(f"/oak/option/{option_id}")
+        else:
+            client.post(f"/oak/option/{option_id}/execution", json=execution)
+
+
 def random_life(client: TestClient, seed: int, steps: int) -> None:
-    """Declarations, replacements, retirements, runs, batches, imports and deletions, refused ones among them."""
+    """Changes of every kind, refused ones among them."""
     rng = random.Random(seed)
     for _ in range(steps):
         option_id = rng.choice(["x", "y", "z", "w"])
@@ -42,9 +86,7 @@ def random_life(client: TestClient, seed: int, steps: int) -> None:
             "rewards": [rng.gauss(0, 10) for _ in range(rng.randint(1, 5))],
             "terminated_by": rng.choice(["target", "failure", "timeout", "censored"]),
         }
-        match rng.choices(["create", "put", "retire", "run", "batch", "import", "delete"], [4, 2, 1, 20, 6, 0.3, 0.2])[
-            0
-        ]:
+        match rng.choices(list(CHANGES), list(CHANGES.values()))[0]:
             case "create":
                 client.post("/oak/option/create", json={**spec, "option_id": option_id + str(rng.randint(0, 3))})
             case "put":
@@ -64,6 +106,25 @@ def random_life(client: TestClient, seed: int, steps: int) -> None:
                 client.put("/oak/model", params={"mode": "replace"}, content=model, headers=headers)
             case "delete":
                 client.delete("/oak/namespace/default")
+            case kind:
+                random_experience(client, rng, kind, execution)
+
+
+def random_experience(client: TestClient, rng: random.Random, kind: str, execution: dict[str, Any]) -> None:
+    """A change of what episodes teach and consolidation makes of it."""
+    match kind:
+        case "episode":
+            client.post("/oak/episode", json={**random_episode(rng), "episode_id": f"e{rng.randrange(60)}"})
+        case "episodes":
+            batch = [{**random_episode(rng), "episode_id": f"e{rng.randrange(60)}"} for _ in range(4)]
+            client.post("/oak/episodes", json={"episodes": batch})
+        case "outcome":
+            told = rng.choice([{"success": True}, {"success": False}, {"reward": rng.gauss(0, 2)}])
+            client.post(f"/oak/episode/e{rng.randrange(60)}/outcome", json=told)
+        case "consolidate":
+            client.post("/oak/consolidate", json={"wait": True}).raise_for_status()
+        case "discovered":
+            run_discovered(client, rng, execution)
 
 
 def replayed(settings: Settings, folder: Path) -> tuple[bytes, bytes]:
