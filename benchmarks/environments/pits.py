@@ -24,7 +24,7 @@ from benchmarks.environments.rooms import ACTIONS, Rooms, with_pits
 
 LIMIT = 60
 """Steps of a random walk at the most."""
-WALKS_FROM_EACH = 16
+WALKS_FROM_EACH = 8
 GOALS, STARTS = 8, 8
 TIMED = 60
 """Goals that plans are timed toward."""
@@ -98,7 +98,7 @@ def _measure(seed: int, *, in_process: bool) -> Measured:
     ]
     walks = [rooms.walk(start, random, LIMIT) for _ in range(WALKS_FROM_EACH) for start in safe]
     best = fmean(float(rooms.best(goal, step=0.0, arrival=1.0)[start]) for start, goal in pairs)
-    with service(in_process=in_process, oak_max_options=60) as http:
+    with service(in_process=in_process) as http:
         world = _learned(http, rooms, walks)
         world.consolidate()
         _warm(world, rooms, safe)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from http import HTTPStatus
 
 from fastapi import Request, Response
@@ -38,10 +38,10 @@ def episode_record(request: Request, body: EpisodeBody, idempotency_key: Idempot
     episode = body.episode(services.encoding(body))
 
     def work(services: Services, tx: WriteTransaction, stamp: Stamp) -> Response:
-        episode_id = body.episode_id or services.new_event_id()
+        episode_id, known = body.episode_id or services.new_event_id(), tx.sequence()
         with services.metrics.learning_latency.time():
             reported = services.manager.record_episode(tx, Namespace(body.namespace), episode_id, episode, stamp)
-        _count(services, [body.success])
+        _count(services, known, [(reported, body.success)])
         return json_response(present.episode(reported))
 
     return write(request, idempotency_key, work)
@@ -64,9 +64,10 @@ def episode_record_batch(request: Request, body: EpisodeBatch, idempotency_key: 
             raise error.within("episodes", place) from None
 
     def work(services: Services, tx: WriteTransaction, stamp: Stamp) -> Response:
+        known = tx.sequence()
         with services.metrics.learning_latency.time():
             reported: list[Reported] = services.manager.record_episodes(tx, Namespace(body.namespace), episodes, stamp)
-        _count(services, [item.success for item in body.episodes])
+        _count(services, known, zip(reported, (item.success for item in body.episodes), strict=True))
         return json_response({"results": [present.episode(one) for one in reported]})
 
     return write(request, idempotency_key, work)
@@ -151,7 +152,9 @@ def diagnosis_get(request: Request, namespace: NamespaceQuery = DEFAULT_NAMESPAC
     return json_response(present.diagnosis(found))
 
 
-def _count(services: Services, successes: Sequence[bool | None]) -> None:
-    for success in successes:
+def _count(services: Services, known: int, told: Iterable[tuple[Reported, bool | None]]) -> None:
+    """Counts the episodes that journal rows above `known` tell, each once."""
+    new = {reported.episode_id: success for reported, success in told if reported.model_version > known}
+    for success in new.values():
         outcome = "unknown" if success is None else "success" if success else "failure"
         services.metrics.episodes.labels(outcome).inc()

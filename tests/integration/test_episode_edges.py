@@ -156,3 +156,15 @@ def test_a_foreign_tenant_sees_and_changes_nothing(tmp_path: Path) -> None:
         become("alice")
         assert stored(client) == before
         assert client.get("/oak/episode/e").json()["outcome"] is None
+
+
+def test_metrics_count_an_episode_once(sqlite_client: TestClient) -> None:
+    won = {**body("a", "b", success=True), "episode_id": "won"}
+    for _ in range(3):
+        learned(sqlite_client, won)
+    batch = [won, {**body("a", "c"), "episode_id": "cut"}, {**body("a", "c"), "episode_id": "cut"}]
+    sqlite_client.post("/oak/episodes", json={"episodes": batch}).raise_for_status()
+    learned(sqlite_client, body("a", "b", success=False))
+    text = sqlite_client.get("/metrics").text
+    for outcome in ("success", "failure", "unknown"):
+        assert f'oak_episodes_total{{outcome="{outcome}"}} 1.0' in text

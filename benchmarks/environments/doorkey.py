@@ -1,0 +1,172 @@
+"""DoorKey, learned from random episodes or by guided exploration: the steps of following `/oak/act` from the start.
+
+    python -m benchmarks.environments.doorkey --size 5 | 6 [--episodes 100] [--seeds 5] [--in-process] [--check]
+    python -m benchmarks.environments.doorkey --size 8 [--seeds 5] [--in-process] [--check]        guided exploration
+    python -m benchmarks.environments.doorkey --size 5 | 6 --guided ...                            the same, smaller
+
+The world is the project's own with MiniGrid's rules and its layouts of seeds 1 to 3 (`doorkey_world.py`). Nothing in it
+is left to chance, so that one run measures the policy; the best steps are found by breadth-first search. States are
+facts: x, y, direction, key (its cell, or carried), door. The target is the goal's x and y. An episode is cut after ten
+times as many steps as there are cells. The value of a row is the optimum over the steps taken, 0 where the goal is not
+reached within an episode's steps or no way to it is known.
+
+Guided: `/oak/act` with `mode: "explore"` says what to do in each step, any action where it says none; the step is posted
+as an episode of its own, terminated only where the world ended, before it is asked again. After each episode the agent
+follows the safe mode from the start, with nothing consolidated; the run ends where that takes at most 1.1 times the
+best steps. In the one namespace of a run each step makes a model version.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+import httpx
+
+from benchmarks.environments.doorkey_world import ACTIONS, DoorKey, Situation, layout
+from benchmarks.environments.harness import TEMPORAL, Row, World, episode, parser, service, show
+
+LAYOUTS = (1, 2, 3)
+"""MiniGrid's seeds."""
+SIZES = (5, 6, 8)
+GUIDED_SIZE = 8
+EPISODES = {5: 100, 6: 300, 8: 300}
+GUIDED_EPISODES_MAX = 40
+GOOD = 1.1
+"""Most steps, in optima, that end guided exploration."""
+MOST = 4 / 5
+"""12 of 15."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Of one layout and seed. `steps` is `None` where the goal is not reached; `lived` are the steps learned from."""
+
+    optimum: int
+    steps: int | None
+    episodes: int
+    lived: int
+    seconds: float
+
+    @property
+    def ratio(self) -> float:
+        """The optimum over the steps."""
+        return 0.0 if self.steps is None else self.optimum / self.steps
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Prints the table; the exit status is 1 where `--check` finds a bar missed."""
+    options = parser(__doc__)
+    options.add_argument("--size", type=int, choices=SIZES, default=SIZES[0])
+    options.add_argument("--layouts", type=int, nargs="+", default=LAYOUTS, help="MiniGrid's seeds")
+    options.add_argument("--episodes", type=int, default=None, help="random ones, or the most guided ones")
+    options.add_argument("--guided", action="store_true", help="explore as the service says; always so on 8 x 8")
+    given = options.parse_args(arguments)
+    guided = given.guided or given.size == GUIDED_SIZE
+    episodes = given.episodes or (GUIDED_EPISODES_MAX if guided else EPISODES[given.size])
+    measure = _explored if guided else _random
+    rows, found = [], []
+    with service(in_process=given.in_process) as http:
+        for number in given.layouts:
+            made = layout(given.size, number)
+            seeds = [
+                measure(World(http, f"layout-{number}-seed-{seed}"), made, seed, episodes)
+                for seed in range(given.seeds)
+            ]
+            rows.append(_row(number, made, seeds, guided=guided))
+            found += seeds
+    rows.append(_bar(given.size, found, guided=guided))
+    how = "guided exploration" if guided else f"{episodes} random episodes"
+    return show(f"DoorKey {given.size}x{given.size}, {how}: optimum over steps", rows, check=given.check)
+
+
+def _random(world: World, made: DoorKey, seed: int, episodes: int) -> Measured:
+    """After random episodes, with options worked out."""
+    began, random = time.perf_counter(), Random(seed)
+    walks = [made.walk(random) for _ in range(episodes)]
+    lived = sum(len(walk.actions) for walk in walks)
+    world.post_episodes(episode(walk, made.facts, ACTIONS) for walk in walks)
+    world.consolidate()
+    steps = _followed(world, made)
+    seconds = time.perf_counter() - began
+    return Measured(optimum=made.optimum(), steps=steps, episodes=episodes, lived=lived, seconds=seconds)
+
+
+def _explored(world: World, made: DoorKey, seed: int, episodes: int) -> Measured:
+    """After as few guided episodes as it takes, at most `episodes`."""
+    began, random, best = time.perf_counter(), Random(seed), made.optimum()
+    steps, lived, number = None, 0, 0
+    while number < episodes and (steps is None or steps > GOOD * best):
+        lived += _guided(world, made, random)
+        number += 1
+        steps = _followed(world, made)
+    return Measured(optimum=best, steps=steps, episodes=number, lived=lived, seconds=time.perf_counter() - began)
+
+
+def _guided(world: World, made: DoorKey, random: Random) -> int:
+    """One episode of guided exploration, each step of which is learned before the next; how many steps."""
+    situation = made.start
+    for taken in range(made.limit):
+        state = made.facts(situation)
+        action = world.act(state, made.target, mode="explore")["action"]
+        number = random.randrange(len(ACTIONS)) if action is None else ACTIONS.index(action)
+        situation = made.after(situation, number)
+        arrived = situation.agent == made.goal
+        step = {"state": state, "action": ACTIONS[number], "reward": float(arrived)}
+        world.post("/oak/episode", {"steps": [step], "final": made.facts(situation), "terminated": arrived})
+        if arrived:
+            return taken + 1
+    return made.limit
+
+
+def _followed(world: World, made: DoorKey) -> int | None:
+    """The steps from the start to the goal; `None` where no way is known, or none within an episode's steps."""
+    situation: Situation = made.start
+    running: str | None = None
+    for taken in range(made.limit):
+        if situation.agent == made.goal:
+            return taken
+        answer = world.act(made.facts(situation), made.target, running)
+        if answer["action"] is None:
+            return None
+        running = answer["option_id"] if answer["source"] in TEMPORAL else None
+        situation = made.after(situation, ACTIONS.index(answer["action"]))
+    return made.limit if situation.agent == made.goal else None
+
+
+def _row(number: int, made: DoorKey, seeds: Sequence[Measured], *, guided: bool) -> Row:
+    steps = " ".join("-" if of.steps is None else str(of.steps) for of in seeds)
+    notes = f"optimum {made.optimum()}; steps {steps}"
+    if guided:
+        rate = sum(of.lived for of in seeds) / sum(of.seconds for of in seeds)
+        notes += f"; episodes {' '.join(str(of.episodes) for of in seeds)}; {rate:.0f} steps/s"
+    values, seconds = [of.ratio for of in seeds], sum(of.seconds for of in seeds)
+    return Row(name=f"layout {number}", values=values, bar="", met=None, seconds=seconds, notes=notes)
+
+
+def _bar(size: int, found: Sequence[Measured], *, guided: bool) -> Row:
+    optimal = sum(of.steps == of.optimum for of in found)
+    good = sum(of.steps is not None and of.steps <= GOOD * of.optimum for of in found)
+    count = len(found)
+    bar, met = ("", None)
+    if guided:
+        bar, met = f"every run within {GOOD} in <= {GUIDED_EPISODES_MAX} episodes", good == count
+    elif size == SIZES[0]:
+        bar, met = "every run optimal", optimal == count
+    elif size == SIZES[1]:
+        bar, met = "12 of 15 runs optimal", optimal >= MOST * count
+    return Row(
+        name="all layouts",
+        values=[of.ratio for of in found],
+        bar=bar,
+        met=met,
+        seconds=sum(of.seconds for of in found),
+        notes=f"{optimal} of {count} optimal, {good} within {GOOD}",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
