@@ -109,14 +109,17 @@ class EpisodeRecorder:
         before, actions_before = len(self._draft), len(self._new_actions)
         numbers, salient = self._numbered(episode)
         self._fetch(numbers)
-        actions = [self._action(step.action, stamp) for step in episode.steps]
+        ids = _action_ids(episode.steps)
+        actions = [
+            self._action(option_id, step.action, stamp) for option_id, step in zip(ids, episode.steps, strict=True)
+        ]
         rewards = rewards_of(episode, self._record.learning.success_reward)
         for place, step in enumerate(episode.steps):
             self._step(numbers[place], actions[place], numbers[place + 1], rewards[place], step, known_before=before)
         self._end(numbers[-1], episode)
         for one in salient:
             self._mark(one.prototype, one.reason)
-        self._lived(episode.steps, rewards)
+        self._lived(ids, episode.steps, rewards)
         reported = Reported(
             episode_id=episode_id,
             prototypes_created=len(self._draft) - before,
@@ -206,9 +209,8 @@ class EpisodeRecorder:
         for one in experience.arrivals(namespace, numbers=wanted):
             self._arrivals[one.number] = one
 
-    def _action(self, action: Json, stamp: Stamp) -> int:
+    def _action(self, option_id: str, action: Json, stamp: Stamp) -> int:
         """The action's number; a new one becomes an option."""
-        option_id = action_id(action)
         number = self._known_actions.get(option_id, self._new_actions.get(option_id))
         if option_id not in self._options:
             known = None if number is None else self._tx.option(self._record.namespace, option_id)
@@ -243,10 +245,9 @@ class EpisodeRecorder:
     def _arrived(self, number: int) -> Arrivals:
         return self._arrivals.get(number) or Arrivals(number=number, arrivals=0, endings=0, marks=Mark(0))
 
-    def _lived(self, steps: Sequence[Step], rewards: Sequence[float]) -> None:
+    def _lived(self, ids: Sequence[str], steps: Sequence[Step], rewards: Sequence[float]) -> None:
         """Counts the steps in their actions' options."""
-        for step, reward in zip(steps, rewards, strict=True):
-            option_id = action_id(step.action)
+        for option_id, step, reward in zip(ids, steps, rewards, strict=True):
             option = self._options[option_id]
             life, evidence = option.lifetime, option.evidence
             self._options[option_id] = replace(
@@ -259,6 +260,20 @@ class EpisodeRecorder:
                 ),
                 evidence=replace(evidence, runs=evidence.runs + 1, reward=evidence.reward + reward),
             )
+
+
+def _action_ids(steps: Sequence[Step]) -> list[str]:
+    """The primitive options' ids, each text hashed once."""
+    known: dict[str, str] = {}
+    found = []
+    for step in steps:
+        if isinstance(step.action, str):
+            if step.action not in known:
+                known[step.action] = action_id(step.action)
+            found.append(known[step.action])
+        else:
+            found.append(action_id(step.action))
+    return found
 
 
 def rewards_of(episode: Episode, success_reward: float) -> list[float]:
