@@ -110,9 +110,8 @@ class EpisodeRecorder:
         numbers, salient = self._numbered(episode)
         self._fetch(numbers)
         ids = _action_ids(episode.steps)
-        actions = [
-            self._action(option_id, step.action, stamp) for option_id, step in zip(ids, episode.steps, strict=True)
-        ]
+        taken = zip(ids, episode.steps, strict=True)
+        actions = [self._action(option_id, step.action, stamp) for option_id, step in taken]
         rewards = rewards_of(episode, self._record.learning.success_reward)
         for place, step in enumerate(episode.steps):
             self._step(numbers[place], actions[place], numbers[place + 1], rewards[place], step, known_before=before)
