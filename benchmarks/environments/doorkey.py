@@ -8,23 +8,22 @@ The world is the project's own with MiniGrid's rules and its layouts of seeds 1 
 is left to chance, so that one run measures the policy; the best steps are found by breadth-first search. States are
 facts: x, y, direction, key (its cell, or carried), door. The target is the goal's x and y. An episode is cut after ten
 times as many steps as there are cells. The value of a row is the optimum over the steps taken, 0 where the goal is not
-reached within an episode's steps or no way to it is known.
+reached within an episode's steps or no way to it is known. Beside the steps stand those of the best way that the random
+transitions hold, which no learner can better.
 
-Guided: `/oak/act` with `mode: "explore"` says what to do in each step, any action where it says none; the step is posted
-as an episode of its own, terminated only where the world ended, before it is asked again. After each episode the agent
-follows the safe mode from the start, with nothing consolidated; the run ends where that takes at most 1.1 times the
-best steps. In the one namespace of a run each step makes a model version.
+Guided: `/oak/act` with `mode: "explore"` says what to do in each step, any action where it says none. The step is
+posted as an episode of its own, terminated only where the world ended, before it is asked again: so each step makes a
+model version. After each episode the agent follows the safe mode from the start, with nothing consolidated; the run
+ends where that takes at most 1.1 times the best steps.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
-
-import httpx
 
 from benchmarks.environments.doorkey_world import ACTIONS, DoorKey, Situation, layout
 from benchmarks.environments.harness import TEMPORAL, Row, World, episode, parser, service, show
@@ -43,10 +42,14 @@ MOST = 4 / 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Of one layout and seed. `steps` is `None` where the goal is not reached; `lived` are the steps learned from."""
+    """Of one layout and seed. `steps` is `None` where the goal is not reached; `lived` are the steps learned from.
+
+    `known`: the steps of the best way that random data hold; `None` where they hold none, or exploration is guided.
+    """
 
     optimum: int
     steps: int | None
+    known: int | None
     episodes: int
     lived: int
     seconds: float
@@ -92,18 +95,26 @@ def _random(world: World, made: DoorKey, seed: int, episodes: int) -> Measured:
     world.consolidate()
     steps = _followed(world, made)
     seconds = time.perf_counter() - began
-    return Measured(optimum=made.optimum(), steps=steps, episodes=episodes, lived=lived, seconds=seconds)
+    return Measured(
+        optimum=_optimum(made),
+        steps=steps,
+        known=made.known(walks),
+        episodes=episodes,
+        lived=lived,
+        seconds=seconds,
+    )
 
 
 def _explored(world: World, made: DoorKey, seed: int, episodes: int) -> Measured:
     """After as few guided episodes as it takes, at most `episodes`."""
-    began, random, best = time.perf_counter(), Random(seed), made.optimum()
+    began, random, best = time.perf_counter(), Random(seed), _optimum(made)
     steps, lived, number = None, 0, 0
     while number < episodes and (steps is None or steps > GOOD * best):
         lived += _guided(world, made, random)
         number += 1
         steps = _followed(world, made)
-    return Measured(optimum=best, steps=steps, episodes=number, lived=lived, seconds=time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return Measured(optimum=best, steps=steps, known=None, episodes=number, lived=lived, seconds=seconds)
 
 
 def _guided(world: World, made: DoorKey, random: Random) -> int:
@@ -137,14 +148,25 @@ def _followed(world: World, made: DoorKey) -> int | None:
     return made.limit if situation.agent == made.goal else None
 
 
+def _optimum(made: DoorKey) -> int:
+    steps = made.optimum()
+    assert steps is not None, "MiniGrid's layouts can be solved"
+    return steps
+
+
 def _row(number: int, made: DoorKey, seeds: Sequence[Measured], *, guided: bool) -> Row:
-    steps = " ".join("-" if of.steps is None else str(of.steps) for of in seeds)
-    notes = f"optimum {made.optimum()}; steps {steps}"
+    notes = f"optimum {_optimum(made)}; steps {_listed(of.steps for of in seeds)}"
     if guided:
         rate = sum(of.lived for of in seeds) / sum(of.seconds for of in seeds)
-        notes += f"; episodes {' '.join(str(of.episodes) for of in seeds)}; {rate:.0f} steps/s"
+        notes += f"; episodes {_listed(of.episodes for of in seeds)}; {rate:.0f} steps/s"
+    else:
+        notes += f"; the data's best {_listed(of.known for of in seeds)}"
     values, seconds = [of.ratio for of in seeds], sum(of.seconds for of in seeds)
     return Row(name=f"layout {number}", values=values, bar="", met=None, seconds=seconds, notes=notes)
+
+
+def _listed(steps: Iterable[int | None]) -> str:
+    return " ".join("-" if one is None else str(one) for one in steps)
 
 
 def _bar(size: int, found: Sequence[Measured], *, guided: bool) -> Row:

@@ -8,9 +8,11 @@ generator, in which MiniGrid draws it (`minigrid/envs/doorkey.py` of version 3.2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -73,10 +75,9 @@ class DoorKey:
         """What an action leads to, for certain."""
         now, ahead = situation, situation.ahead
         match ACTIONS[action]:
-            case "left":
-                return replace(now, direction=(now.direction - 1) % len(AHEAD))
-            case "right":
-                return replace(now, direction=(now.direction + 1) % len(AHEAD))
+            case "left" | "right" as way:
+                turn = 1 if way == "right" else -1
+                return replace(now, direction=(now.direction + turn) % len(AHEAD))
             case "forward" if not self._blocked(now, ahead):
                 return replace(now, agent=ahead)
             case "pickup" if now.key == ahead:
@@ -100,25 +101,38 @@ class DoorKey:
         x, y = self.goal
         return {"features": {"x": x, "y": y}}
 
-    def optimum(self) -> int:
-        """The fewest steps from the start to the goal: breadth-first search."""
-        seen, edge, steps = {self.start}, [self.start], 0
-        while not any(situation.agent == self.goal for situation in edge):
-            found = dict.fromkeys(self.after(situation, action) for situation in edge for action in range(len(ACTIONS)))
-            edge = [situation for situation in found if situation not in seen]
-            seen.update(edge)
-            steps += 1
-        return steps
+    def optimum(self) -> int | None:
+        """The fewest steps from the start to the goal."""
+        return self._fewest(lambda situation: [self.after(situation, action) for action in range(len(ACTIONS))])
+
+    def known(self, walks: Iterable[Walk]) -> int | None:
+        """The fewest steps from the start to the goal of those that the walks have; `None`: they hold no way."""
+        seen: defaultdict[Situation, set[Situation]] = defaultdict(set)
+        for walk in walks:
+            for situation, following in pairwise(walk.states):
+                seen[situation].add(following)
+        return self._fewest(lambda situation: seen.get(situation, ()))
 
     def walk(self, random: Random) -> Walk:
         """An episode in which each action is as likely in every step."""
-        states, actions = [self.start], []
+        states = [self.start]
+        actions: list[int] = []
         while len(actions) < self.limit and states[-1].agent != self.goal:
             actions.append(random.randrange(len(ACTIONS)))
             states.append(self.after(states[-1], actions[-1]))
         terminated = states[-1].agent == self.goal
-        rewards: Sequence[float] = [0.0] * (len(actions) - 1) + [float(terminated)]
-        return Walk(states=tuple(states), actions=tuple(actions), rewards=tuple(rewards), terminated=terminated)
+        rewards = (0.0,) * (len(actions) - 1) + (float(terminated),)
+        return Walk(states=tuple(states), actions=tuple(actions), rewards=rewards, terminated=terminated)
+
+    def _fewest(self, following: Callable[[Situation], Iterable[Situation]]) -> int | None:
+        reached, edge, steps = {self.start}, {self.start}, 0
+        while edge:
+            if any(situation.agent == self.goal for situation in edge):
+                return steps
+            edge = {found for situation in edge for found in following(situation)} - reached
+            reached |= edge
+            steps += 1
+        return None
 
     def _wall(self, cell: Cell) -> bool:
         x, y = cell
