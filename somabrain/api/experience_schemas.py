@@ -6,8 +6,8 @@ import json
 from typing import Annotated, Any, Literal
 
 import rfc8785
-from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from somabrain.api.schemas import Metadata, Namespaced, OptionId, Reward, Unit
 from somabrain.api.states import Body, Encoding, StateBody, state_at
@@ -101,6 +101,16 @@ class OutcomeBody(Namespaced):
 
     success: StrictBool | None = None
     reward: Reward | None = None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        reference = handler(schema)
+        whole = handler.resolve_ref_schema(reference)
+        whole["anyOf"] = [
+            {"required": [name], "properties": {name: {"type": kind}}}
+            for name, kind in (("success", "boolean"), ("reward", "number"))
+        ]
+        return dict(reference)
 
     @model_validator(mode="after")
     def _something(self) -> OutcomeBody:

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import structlog
+
 from common.config.settings import Settings
 from somabrain.bootstrap.clocks import clock_ms, clocks, new_event_id
 from somabrain.oak.building import BuildParameters
 from somabrain.oak.changes import Stamp
-from somabrain.oak.consolidating import CONSOLIDATOR, Consolidator
+from somabrain.oak.consolidating import CONSOLIDATOR, DEFECTS, Consolidator
 from somabrain.oak.keeping import Uses, retire_unused
 from somabrain.oak.kernels import accelerate
 from somabrain.oak.learning import LearningParameters
@@ -182,8 +184,11 @@ def open_consolidation(
     def work() -> None:
         for tenant, namespace in store.due_consolidations(settings.oak_consolidate_episodes):
             ACCELERATOR.wait()
-            with metrics.consolidation_latency.time():
-                oak.consolidator.run(tenant, namespace)
+            try:
+                with metrics.consolidation_latency.time():
+                    oak.consolidator.run(tenant, namespace)
+            except DEFECTS:  # recorded with the namespace; others are not to wait for it
+                structlog.get_logger().exception("consolidation_failed", tenant=str(tenant), namespace=str(namespace))
             committed()
 
     relay = Relay(

@@ -72,13 +72,15 @@ def app(application: Application, services: Services) -> Iterator[Application]:
 
 
 def begin_anew(application: Application, services: Services) -> None:
-    """Leaves one option that has run, a memory of the same id, and what was remembered under others."""
+    """Leaves one option that has run, an episode and a memory of the same id, and what others were remembered."""
     services.store.expire_replies(END_OF_TIME_MS)
     with TestClient(application, base_url=URL) as client:
         for known in client.get("/oak/namespaces").json()["namespaces"]:
             client.delete(f"/oak/namespace/{known['namespace']}")
         client.post("/oak/option/create", json={"option_id": OPTION, "name": "go", "target": AFTER})
         client.post(f"/oak/option/{OPTION}/execution", json={"start": BEFORE, "final": AFTER, "rewards": [1]})
+        lived = {"steps": [{"state": BEFORE, "action": "push"}], "final": AFTER, "episode_id": OPTION}
+        client.post("/oak/episode", json=lived)
         client.post("/memory/remember", json={"memory_id": OPTION, "content": "the door is open"})
 
 
