@@ -376,8 +376,8 @@ def component_names(settings: Settings) -> list[str]:
 
 def test_the_role_decides_whether_it_runs(tmp_path: Path) -> None:
     changes = {"events_file": tmp_path / "missing" / "events.avro"}
-    assert component_names(plain_settings(tmp_path, somabrain_role="all")) == ["database", "relay"]
-    assert component_names(plain_settings(tmp_path, somabrain_role="worker")) == ["database", "relay"]
+    assert component_names(plain_settings(tmp_path, somabrain_role="all")) == ["database", "relay", "consolidation"]
+    assert component_names(plain_settings(tmp_path, somabrain_role="worker")) == ["database", "relay", "consolidation"]
     assert component_names(plain_settings(tmp_path, somabrain_role="api", **changes)) == ["database"]
     for role in ("all", "worker"):
         with pytest.raises(ConfigurationError, match=r"^EVENTS_FILE: the folder \S+ does not exist$"):
