@@ -21,6 +21,9 @@ NEEDED = ("gymnasium", "matplotlib")
 EPISODES, EPISODES_DECLARED = 400, 200
 """Random episodes to learn from where no number is given: of actions, of declared options."""
 
+AGAIN_S = 30.0
+"""Longer than the clean-up of a server that does not end."""
+
 EXIT_SIGNAL = 128
 """A shell's status of a program that a signal ended, less the signal's number (POSIX 2017, XCU 2.8.2)."""
 
@@ -61,14 +64,26 @@ def _address(settings: Settings) -> str:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the program as Ctrl-C does: through every clean-up."""
+    """SIGINT, SIGTERM and SIGHUP end the program through every clean-up.
+
+    What they raise can be lost where it comes up: in a finalizer, or in a thread that waits for a lock which was held
+    just then. So it is raised again until the program has ended.
+    """
 
     def end(number: int, _frame: FrameType | None) -> None:
+        def again(_number: int, _frame: FrameType | None) -> None:
+            sys.exit(EXIT_SIGNAL + number)
+
+        signal.signal(signal.SIGALRM, again)
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_S, AGAIN_S)
         sys.exit(EXIT_SIGNAL + number)
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    ended = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, end) for number in ended}
+    before[signal.SIGALRM] = signal.getsignal(signal.SIGALRM)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
