@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -39,7 +40,7 @@ class Accelerator:
         """Begins to compile, unless that was begun."""
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=accelerate, name="kernels", daemon=True)
+                self._thread = threading.Thread(target=_compile, name="kernels", daemon=True)
                 self._thread.start()
 
     def wait(self) -> None:
@@ -47,6 +48,12 @@ class Accelerator:
         self.want()
         if self._thread is not None:
             self._thread.join()
+
+
+def _compile() -> None:
+    """Compiles, and leaves what numba has made out of later collections: it stays."""
+    accelerate()
+    gc.freeze()
 
 
 ACCELERATOR = Accelerator()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 from contextlib import ExitStack, nullcontext
@@ -49,6 +50,7 @@ def serve(settings: Settings) -> None:
             err.print(f"Somabrain listens at http://{shown}:{port} - API at /docs, health at /readyz. Ctrl-C stops it.")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stopped)
+        gc.freeze()  # what the start has made stays: a full collection need not look at it, for a tenth of a second
         uvicorn.Server(config).run(sockets=[listener])
 
 
