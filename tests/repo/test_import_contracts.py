@@ -25,6 +25,8 @@ WRONG = {
     "Only bootstrap opens adapters": ("somabrain/api/guard.py", "import somabrain.auth.keys"),
     "Only bootstrap and the outbox open the store": ("somabrain/app.py", "import somabrain.store"),
     "Only milvus_client imports pymilvus": ("somabrain/store/codec.py", "import pymilvus"),
+    "Only kernels are compiled": ("somabrain/oak/planner/policy.py", "import numba"),
+    "Only subtasks are solved sparsely": ("somabrain/oak/consolidation/salience.py", "import scipy"),
     "Only the edge and adapters are observed": ("somabrain/oak/option_manager.py", "import somabrain.observability"),
     "What observes knows none of what is observed": ("somabrain/observability/logs.py", "import somabrain.api"),
     "The core does no I/O and has no clock, chance, log, task or vendor but numpy": (
