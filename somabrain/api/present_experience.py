@@ -10,7 +10,7 @@ from somabrain.api.writes import rounded
 from somabrain.oak.consolidating import Standing
 from somabrain.oak.diagnosis import Diagnosis
 from somabrain.oak.documents import timestamp
-from somabrain.oak.episodes import Reported
+from somabrain.oak.episodes import Reported, salient_documents
 from somabrain.oak.model import Json
 from somabrain.oak.outcomes import Outcome
 from somabrain.ports import JournalEntry
@@ -24,10 +24,7 @@ def episode(value: Reported) -> dict[str, Any]:
         "prototypes_known": value.prototypes_known,
         "transitions": value.transitions,
         "actions_created": value.actions_created,
-        "salient": [
-            {"step": one.step, "reason": str(one.reason.name).lower(), "prototype": one.prototype}
-            for one in value.salient
-        ],
+        "salient": salient_documents(value.salient),
         "model_version": value.model_version,
     }
 

@@ -21,7 +21,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from somabrain.api.states import Body, Encoding, StateBody, state_at
 from somabrain.oak.documents import moment
 from somabrain.oak.ids import RESERVED_PREFIXES
-from somabrain.oak.model import Ending, Execution, OptionSpec, Termination
+from somabrain.oak.model import NAME_MAX, Ending, Execution, OptionSpec, Termination
 from somabrain.oak.model_document import KAPPA_MAX, OPTION_ID_PATTERN, WHOLE, SafeJson, Steps
 from somabrain.tenancy import DEFAULT_NAMESPACE, NAME_PATTERN
 
@@ -33,7 +33,6 @@ BATCH_MAX = 1000
 """Most runs of a batch (DESIGN §7)."""
 METADATA_BYTES_MAX = 8192
 """Largest metadata, as JSON (DESIGN §7)."""
-NAME_MAX = 256
 DESCRIPTION_MAX = 8192
 PLAN_OPTIONS_MAX = 100
 ALTERNATIVES_MAX = 10

@@ -18,6 +18,7 @@ from somabrain.oak.ids import action_id
 from somabrain.oak.learning import Draft, facts_vector, stepped
 from somabrain.oak.learning.states import ANYWHERE
 from somabrain.oak.model import (
+    NAME_MAX,
     Arrivals,
     Episode,
     Evidence,
@@ -35,9 +36,6 @@ from somabrain.oak.model import (
     Termination,
 )
 from somabrain.ports import EpisodeRecord, NamespaceRecord, StoredPrototype, WriteTransaction
-
-NAME_MAX = 256
-"""Longest name of an option."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,6 +308,11 @@ def primitive_option(option_id: str, action: Json, now_ms: int) -> Option:
     )
 
 
+def salient_documents(salient: Sequence[Salient]) -> list[Json]:
+    """Salient states as events and answers tell them."""
+    return [{"step": one.step, "reason": str(one.reason.name).lower(), "prototype": one.prototype} for one in salient]
+
+
 def reported_document(reported: Reported, episode: Episode, reward: float) -> dict[str, Json]:
     """The fields of EpisodeRecorded: numbers for consumers, no facts."""
     return {
@@ -318,10 +321,7 @@ def reported_document(reported: Reported, episode: Episode, reward: float) -> di
         "prototypes_known": reported.prototypes_known,
         "transitions": reported.transitions,
         "actions_created": reported.actions_created,
-        "salient": [
-            {"step": one.step, "reason": str(one.reason.name).lower(), "prototype": one.prototype}
-            for one in reported.salient
-        ],
+        "salient": salient_documents(reported.salient),
         "reward": reward,
         "terminated": episode.terminated,
         "success": episode.success,

@@ -12,6 +12,7 @@ from somabrain.oak.changes import Change, Stamp, option_event, retirement_event
 from somabrain.oak.consolidation import Work
 from somabrain.oak.learning.retention import retention_s
 from somabrain.oak.model import (
+    NAME_MAX,
     Evidence,
     Facts,
     Json,
@@ -29,9 +30,6 @@ from somabrain.tenancy import Namespace
 
 TOLD = frozenset({"radius", "gamma", "kappa", "alpha", "match_similarity"})
 """Parameters that ModelConsolidated tells of."""
-
-NAME_MAX = 256
-"""Longest name of an option."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,7 @@ class StateIndex:
         self._facts: dict[int, Facts] = {}
         self._numbers: dict[str, int] = {}
         self._postings: dict[str, list[int]] = {}
-        self._entries: list[int] = []
+        self._norms = np.zeros(_FIRST_CAPACITY)
         self._vectors = _VectorColumn(dimension)
 
     def __len__(self) -> int:
@@ -103,8 +103,15 @@ class StateIndex:
                     self._postings.setdefault(entry, []).append(prototype.number)
             else:
                 self._vectors.append(prototype.number, prototype.state)
-            self._entries.append(len(prototype.state.entries) if isinstance(prototype.state, Facts) else 0)
+            self._measure(prototype)
             self._size += 1
+
+    def _measure(self, prototype: Prototype) -> None:
+        """Keeps the length of a state's features, 0 of a vector, for `familiarity`."""
+        if prototype.number == len(self._norms):
+            self._norms = np.concatenate([self._norms, np.zeros_like(self._norms)])
+        if isinstance(prototype.state, Facts):
+            self._norms[prototype.number] = np.sqrt(pairs_kernel(np.array(len(prototype.state.entries))))
 
     def state(self, number: int) -> State:
         """What prototype `number` stands for. Raises `KeyError`."""
@@ -179,7 +186,7 @@ class StateIndex:
         shared = self._shared(state, limit)
         if not shared.any():
             return 0.0
-        norms = np.sqrt(pairs_kernel(np.array(self._entries[:limit], dtype=np.int64)))
+        norms = self._norms[:limit]
         likeness = np.divide(pairs_kernel(shared), norms, out=np.zeros(limit), where=norms > 0)
         return float(likeness.max() / np.sqrt(pairs_kernel(np.array(len(state.entries)))))
 

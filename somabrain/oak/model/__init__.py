@@ -8,6 +8,7 @@ from __future__ import annotations
 from somabrain.oak.model.episodes import Arrivals, Episode, Mark, PrimitiveRow, Step
 from somabrain.oak.model.options import (
     FAIL,
+    NAME_MAX,
     Ending,
     Evidence,
     Execution,
@@ -25,6 +26,7 @@ from somabrain.oak.model.tables import OptionModel, PrimitiveTable, RowTable
 
 __all__ = [
     "FAIL",
+    "NAME_MAX",
     "Advice",
     "Arrivals",
     "Ending",

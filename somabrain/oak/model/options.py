@@ -12,6 +12,10 @@ FAIL = -1
 """The outcome of a run that failed although its final state meets the option's target (DESIGN §5.3)."""
 
 
+NAME_MAX = 256
+"""Longest name of an option."""
+
+
 class Status(StrEnum):
     """Whether the planner looks at an option."""
 
