@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from hashlib import blake2b
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -189,3 +190,21 @@ def test_nearest_of_facts_share_most(states: list[Facts], state: Facts) -> None:
     shared = [len(known.entries & state.entries) for known in states]
     ranked = sorted(range(len(states)), key=lambda n: (-shared[n], n))
     assert [match.number for match in filled(list(states)).nearest(state, 5, len(states))] == ranked[:5]
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 2), min_size=1), min_size=1, max_size=80))
+def test_familiarity_is_the_greatest_cosine_of_entries_and_pairs(given_facts: list[dict[str, int]]) -> None:
+    """By sets: the features of a state are its entries and all pairs of them."""
+
+    def features(values: dict[str, int]) -> set[frozenset[tuple[str, int]]]:
+        return {frozenset(pair) for size in (1, 2) for pair in combinations(values.items(), size)}
+
+    index = StateIndex(8)
+    *known, asked = given_facts
+    index.append([Prototype(number=number, state=facts(values)) for number, values in enumerate(known)])
+    for limit in {0, len(known) // 2, len(known)}:
+        cosines = (
+            len(features(one) & features(asked)) / math.sqrt(len(features(one)) * len(features(asked)))
+            for one in known[:limit]
+        )
+        assert index.familiarity(facts(asked), limit) == pytest.approx(max(cosines, default=0.0), abs=1e-12)
