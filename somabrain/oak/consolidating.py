@@ -6,9 +6,9 @@ short one. Killed at any point it leaves the last build serving, and what it sav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from somabrain.oak.building import BuildParameters, Snapshot, chosen_targets, snapshot, works
 from somabrain.oak.changes import Stamp
@@ -123,10 +123,10 @@ class Consolidator:
             if record is None or not record.actions:
                 return None
             states = self._worlds.index(tx, record)
-            taken = snapshot(tx, record, states, self._parameters)
-        chosen = chosen_targets(taken, self._parameters)
-        began = {"total": len(chosen), "started_at_ms": self._clock_ms(), "finished_at_ms": None, "problem": None}
-        if not self._save(tenant, taken, [], {"done": 0, **began}):
+            read = snapshot(tx, record, states, self._parameters)
+        chosen = chosen_targets(read, self._parameters)
+        taken = self._begin(tenant, read, len(chosen))
+        if taken is None:
             return None
         done = self._saved(tenant, taken, works(taken, chosen, self._parameters))
         stamp = Stamp(now_ms=self._clock_ms(), reported_by=CONSOLIDATOR, new_event_id=self._new_event_id)
@@ -140,6 +140,25 @@ class Consolidator:
                 seconds=self._monotonic_s() - started_s,
             )
 
+    def _begin(self, tenant: TenantId, taken: Snapshot, total: int) -> Snapshot | None:
+        """The snapshot of a run that has begun, which makes runs before it void. `None` where this one is void."""
+        started_at_ms = self._clock_ms()
+        with self._store.write(tenant) as tx:
+            known = current(tx, taken)
+            if known is None:
+                return None
+            begun = replace(
+                known,
+                run=known.run + 1,
+                done=0,
+                total=total,
+                started_at_ms=started_at_ms,
+                finished_at_ms=None,
+                problem=None,
+            )
+            tx.experience.save_consolidation(begun)
+        return replace(taken, consolidation=replace(taken.consolidation, run=begun.run))
+
     def _saved(self, tenant: TenantId, taken: Snapshot, made: Iterable[Work]) -> list[Work]:
         """Works out the options, and saves those that are not copies as the next build, `batch` at a time.
 
@@ -151,20 +170,20 @@ class Consolidator:
             done.append(work)
             waiting += [] if work.copied else [work]
             if len(waiting) >= self._batch:
-                if not self._save(tenant, taken, waiting, {"done": len(done)}):
+                if not self._save(tenant, taken, waiting, len(done)):
                     return done
                 waiting = []
         if waiting:
-            self._save(tenant, taken, waiting, {"done": len(done)})
+            self._save(tenant, taken, waiting, len(done))
         return done
 
-    def _save(self, tenant: TenantId, taken: Snapshot, made: list[Work], changes: Mapping[str, Any]) -> bool:
+    def _save(self, tenant: TenantId, taken: Snapshot, made: list[Work], done: int) -> bool:
         """Saves models and progress; whether the run is not void."""
         with self._store.write(tenant) as tx:
             known = current(tx, taken)
             if known is not None:
                 tx.experience.save_models(known.namespace, known.build + 1, [work.model for work in made])
-                tx.experience.save_consolidation(replace(known, **changes))
+                tx.experience.save_consolidation(replace(known, done=done))
             return known is not None
 
     def _failed(self, tenant: TenantId, namespace: Namespace, problem: str) -> None:

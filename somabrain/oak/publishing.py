@@ -60,11 +60,12 @@ class _Difference:
 def current(tx: ReadTransaction, taken: Snapshot) -> Consolidation | None:
     """How far the namespace's consolidation has come.
 
-    `None` where the namespace began anew or another build was published since the snapshot: then a run from it is void.
+    `None` where the namespace began anew, another build was published since the snapshot, or another run began since
+    this one did: then this one is void.
     """
     record, known = tx.namespace(taken.record.namespace), tx.experience.consolidation(taken.record.namespace)
-    void = record is None or record.born != taken.record.born or known.build != taken.consolidation.build
-    return None if void else known
+    ours = (taken.record.born, taken.consolidation.build, taken.consolidation.run)
+    return known if record is not None and (record.born, known.build, known.run) == ours else None
 
 
 def publish(

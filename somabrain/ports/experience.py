@@ -27,9 +27,9 @@ class Consolidation:
 
     `requested`: the greatest model version that somebody asked to have worked out; `through`: the journal sequence of
     the snapshot that the published models were made from; `terminal` (ascending) as that snapshot had them, `episodes`
-    as the last run did, one that failed included. `build` counts published runs. A run is under way, or was killed,
-    where `started_at_ms` is set and `finished_at_ms` is not; `done` of `total` options are worked out. `result`: of the
-    last run that was published.
+    as the last run did, one that failed included. `build` counts published runs, `run` those that began: one that
+    another has followed is void. A run is under way, or was killed, where `started_at_ms` is set and `finished_at_ms`
+    is not; `done` of `total` options are worked out. `result`: of the last run that was published.
     """
 
     namespace: Namespace
@@ -37,6 +37,7 @@ class Consolidation:
     through: int = 0
     episodes: int = 0
     build: int = 0
+    run: int = 0
     terminal: tuple[int, ...] = ()
     started_at_ms: int | None = None
     finished_at_ms: int | None = None

@@ -233,6 +233,7 @@ class SqlExperienceWriter(SqlExperience):
             "through": record.through,
             "episodes": record.episodes,
             "build": record.build,
+            "run": record.run,
             "terminal": np.array(record.terminal, dtype=NUMBER).tobytes(),
             "started_at_ms": record.started_at_ms,
             "finished_at_ms": record.finished_at_ms,

@@ -175,6 +175,7 @@ consolidations = Table(
     Column("through", BigInteger, nullable=False),
     Column("episodes", BigInteger, nullable=False),
     Column("build", BigInteger, nullable=False),
+    Column("run", BigInteger, nullable=False),
     Column("terminal", LargeBinary, nullable=False),
     Column("started_at_ms", BigInteger, nullable=True),
     Column("finished_at_ms", BigInteger, nullable=True),

@@ -83,6 +83,7 @@ def consolidation(namespace: Namespace = HOME) -> Consolidation:
         through=9,
         episodes=3,
         build=2,
+        run=2**40 + 1,
         terminal=(0, 7, 2**31 - 1),
         started_at_ms=1_700_000_000_000,
         finished_at_ms=None,

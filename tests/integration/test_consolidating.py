@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +26,7 @@ from tests.factories import ALICE, HOME, run, spec, stamp
 from tests.grids import lived, walk
 
 NEVER = 1_000_000
+WAIT_S = 60.0
 
 
 @dataclass(slots=True)
@@ -167,6 +170,41 @@ def test_a_run_is_void_where_its_world_changed(life: Life, change: str, when: in
     assert life.consolidator.standing(ALICE, HOME).state == "idle"
     life.learn(600, 5)
     assert life.consolidate() is not None
+    assert life.models() == len(life.discovered())
+    undisturbed = life.export()
+    fresh = Life(store=life.store, settings=life.settings)
+    assert fresh.consolidate().changed == 0
+    assert fresh.export() == undisturbed
+
+
+@pytest.mark.parametrize("when", [0, 1])
+def test_a_run_is_void_where_another_began(life: Life, when: int) -> None:
+    """Two processes that both think that they are the one: nothing is published of the run that began first."""
+    life.learn()
+    life.consolidate()
+    life.learn(20, 10)
+    saved, go_on = threading.Event(), threading.Event()
+
+    def paused() -> None:
+        saved.set()
+        assert go_on.wait(WAIT_S)
+
+    other = Life(store=life.store, settings=life.settings, meanwhile=[lambda: None, paused])
+    with ThreadPoolExecutor(1) as pool:
+        later: list[Future[Any]] = []
+
+        def meanwhile() -> None:
+            """The other reads more, begins, and has saved its models when the first goes on."""
+            life.learn(30, 10)
+            later.append(pool.submit(other.consolidate))
+            assert saved.wait(WAIT_S)
+
+        life.meanwhile = [*[lambda: None] * when, meanwhile]
+        assert life.consolidate() is None
+        go_on.set()
+        assert later[0].result(WAIT_S) is not None
+    with life.store.read(ALICE) as tx:
+        assert tx.experience.consolidation(HOME).episodes == 40
     assert life.models() == len(life.discovered())
     undisturbed = life.export()
     fresh = Life(store=life.store, settings=life.settings)
