@@ -7,8 +7,9 @@ the holder of the projection's lock (ADR 0009).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from somabrain.memory_client.comparing import Comparison, Key, Shown
 from somabrain.memory_client.documents import projected_memory, projected_option
 from somabrain.oak.changes import Change
 from somabrain.oak.model import FAIL, Option, Source, Vector
@@ -41,31 +42,6 @@ _UNSEEN_CHANGES = frozenset({Change.EPISODE_RECORDED, Change.EPISODE_OUTCOME, Ch
 """They change no document: primitives have none, and what consolidation does to options has events of its own."""
 
 _MEMORY_CHANGES = frozenset({Change.MEMORY_STORED, Change.MEMORY_FORGOTTEN})
-
-Key = tuple[Namespace, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """What SQL and the engine hold of one tenant's options or memories.
-
-    `missing`, `different` and `surplus` count documents that the engine lacks, has otherwise, and has too many; these
-    were repaired. `ahead`: documents of journal rows that this database has never
-    had, as after a restore from an old backup; they are never deleted by a comparison.
-    """
-
-    tenant: TenantId
-    shelf: Shelf
-    documents: int = 0
-    missing: int = 0
-    different: int = 0
-    surplus: int = 0
-    ahead: int = 0
-
-    @property
-    def agrees(self) -> bool:
-        """Whether there was nothing to repair."""
-        return not (self.missing or self.different or self.surplus or self.ahead)
 
 
 class Projection:
@@ -191,7 +167,7 @@ class Projection:
         """
         with self._store.read(tenant) as tx:
             newest, position = tx.sequence(), tx.position(MILVUS)
-        found = [self._compared(tenant, shelf) for shelf in (Shelf.MEMORIES, Shelf.OPTIONS)]
+        found = [self._compared(tenant, shelf, position) for shelf in (Shelf.MEMORIES, Shelf.OPTIONS)]
         if newest > position or not found[0].agrees:
             self._positions.advance(MILVUS, tenant, max(newest, position))
         return found
@@ -203,13 +179,15 @@ class Projection:
         if before < position:
             self._positions.advance(MILVUS, tenant, before)
 
-    def _compared(self, tenant: TenantId, shelf: Shelf) -> Comparison:
-        marks = {(mark.namespace, mark.id): mark for batch in self._engine.marks(shelf, tenant) for mark in batch}
-        report, last = Comparison(tenant=tenant, shelf=shelf), None
+    def _compared(self, tenant: TenantId, shelf: Shelf, position: int) -> Comparison:
+        """`position`: the engine was given the changes up to it."""
+        shown = Shown(self._engine, shelf, tenant, position)
+        report = Comparison(tenant=tenant, shelf=shelf)
+        last: Projected | None = None
         for page in self._memories(tenant) if shelf is Shelf.MEMORIES else self._options(tenant):
-            held = [(own, marks.pop((own.namespace, own.id), None)) for own in page]
-            missing = [own for own, mark in held if mark is None]
-            different = [own for own, mark in held if mark is not None and mark.checksum != own.checksum]
+            checksums = shown.checksums(page)
+            missing = [own for own in page if (own.namespace, own.id) not in checksums]
+            different = [own for own in page if checksums.get((own.namespace, own.id), own.checksum) != own.checksum]
             report = replace(
                 report,
                 documents=report.documents + len(page),
@@ -219,9 +197,10 @@ class Projection:
             if missing or different:
                 if shelf is Shelf.MEMORIES:
                     self._set_back(tenant, min(own.sequence for own in (*missing, *different)) - 1)
-                self._bring(shelf, tenant, [(own.namespace, own.id) for own in (*missing, *different)])
-                last = (page[-1].namespace, page[-1].id)
+                brought = self._bring(shelf, tenant, [(own.namespace, own.id) for own in (*missing, *different)])
+                last = brought[-1] if brought else last
             self._breathe()
+        marks = shown.left
         with self._store.read(tenant) as tx:
             newest = tx.sequence()
             kept = self._records(tx, shelf, list(marks))
@@ -230,7 +209,7 @@ class Projection:
         if surplus:
             self._engine.delete(shelf, tenant, surplus)
         if last is not None and shelf is Shelf.MEMORIES:
-            self._see(tenant, last)
+            self._see(tenant, (last.namespace, last.id), last)
         return replace(report, surplus=len(surplus), ahead=len(left) - len(surplus))
 
     def _memories(self, tenant: TenantId) -> Iterator[list[Mark]]:
@@ -303,14 +282,23 @@ class Projection:
         keys[Shelf.OPTIONS] |= self._options_of(tenant, replaced)
         for shelf, changed in keys.items():
             ordered = sorted(changed, key=_place)
+            brought: list[Projected] = []
             for first in range(0, len(ordered), self._page):
-                self._bring(shelf, tenant, ordered[first : first + self._page])
+                brought = self._bring(shelf, tenant, ordered[first : first + self._page])
             if ordered and shelf is Shelf.MEMORIES:
-                self._see(tenant, ordered[-1])
+                self._see(tenant, ordered[-1], {(one.namespace, one.id): one for one in brought}.get(ordered[-1]))
 
-    def _see(self, tenant: TenantId, key: Key) -> None:
-        """A read that waits for all writes: a search must see what the position is going to pass."""
-        self._engine.get(Shelf.MEMORIES, tenant, key[0], [key[1]])
+    def _see(self, tenant: TenantId, key: Key, brought: Projected | None) -> None:
+        """A read that waits for all writes: a search must see what the position is going to pass.
+
+        `brought` is the document that was written there last, `None` where it was deleted. Raises
+        `VectorEngineUnavailableError` where the engine shows another: servers have come back from a kill and taken
+        writes that no read saw.
+        """
+        shown = [one.checksum for one in self._engine.get(Shelf.MEMORIES, tenant, key[0], [key[1]])]
+        if shown != ([] if brought is None else [brought.checksum]):
+            message = "the vector engine took a write and does not show it"
+            raise VectorEngineUnavailableError(message)
 
     def _options_of(self, tenant: TenantId, namespaces: set[Namespace]) -> set[Key]:
         """Options of whole namespaces, those that SQL has and those that the engine has."""
@@ -325,15 +313,17 @@ class Projection:
             }
         return {key for key in marked | kept if key[0] in namespaces}
 
-    def _bring(self, shelf: Shelf, tenant: TenantId, keys: Sequence[Key]) -> None:
+    def _bring(self, shelf: Shelf, tenant: TenantId, keys: Sequence[Key]) -> list[Projected]:
+        """Makes the engine's documents what SQL holds now; those that there are, in the order of `keys`."""
         with self._store.read(tenant) as tx:
             found = self._records(tx, shelf, keys)
-        records = list(found.values())
+        records = [found[key] for key in keys if key in found]
         gone = [key for key in keys if key not in found]
         if records:
             self._engine.upsert(shelf, tenant, records)
         if gone:
             self._engine.delete(shelf, tenant, gone)
+        return records
 
 
 def _documented(tx: ReadTransaction, namespace: Namespace, option_id: str) -> Option | None:

@@ -165,6 +165,10 @@ class MilvusEngine:
         pages = self._pages(shelf, "", ["tenant_id"])
         return {TenantId(name) for page in pages for name in {row["tenant_id"] for row in page}}
 
+    def reload(self, shelf: Shelf) -> None:
+        """As the port: released and loaded."""
+        schema.reload(self._connection, self._parameters, self._parameters.collection(shelf))
+
     def clear(self, shelf: Shelf) -> None:
         """As the port. Where an embedded engine can't do it, its file is removed: both collections are then empty."""
         with self._lock:

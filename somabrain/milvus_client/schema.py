@@ -108,6 +108,13 @@ def drop(connection: Connection, parameters: MilvusParameters, name: str) -> Non
     connection.call("drop", lambda client, s: client.drop_collection(name, timeout=s), timeout_s=timeout_s)
 
 
+def reload(connection: Connection, parameters: MilvusParameters, name: str) -> None:
+    """Releases a collection and loads it."""
+    timeout_s = parameters.connect_timeout_s
+    connection.call("release", lambda client, s: client.release_collection(name, timeout=s), timeout_s=timeout_s)
+    connection.call("load", lambda client, s: client.load_collection(name, timeout=s), timeout_s=timeout_s)
+
+
 def create(connection: Connection, parameters: MilvusParameters, name: str) -> None:
     """Makes a collection and its index, and loads it."""
     by_tenant = not connection.embedded and _partition_key_works(connection, parameters)

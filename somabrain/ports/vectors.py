@@ -134,6 +134,13 @@ class VectorEngine(Protocol):
         """Every owner of documents. Reads the whole collection."""
         ...
 
+    def reload(self, shelf: Shelf) -> None:
+        """Has the engine read a collection's data anew, where what it serves may have come apart from them.
+
+        Meanwhile, some seconds, searches may fail.
+        """
+        ...
+
     def clear(self, shelf: Shelf) -> None:
         """Makes the collection anew, empty, also where its schema was another or its file is damaged."""
         ...

@@ -165,6 +165,20 @@ def test_namespaces_never_meet(engine: VectorEngine, alice: TenantId) -> None:
 
 
 @on(THOROUGH)
+def test_read_anew_it_has_what_it_had(engine: VectorEngine, alice: TenantId) -> None:
+    """Writes just before and after included."""
+    written = [record(f"m{number}") for number in range(300)]
+    engine.upsert(SHELF, alice, written)
+    engine.delete(SHELF, alice, [(HOME, "m7")])
+    kept = {(one.namespace, one.id): one for one in written if one.id != "m7"}
+    engine.reload(SHELF)
+    assert documents(engine, alice) == kept
+    engine.upsert(SHELF, alice, [record("new")])
+    assert set(marks(engine, alice)) == {*kept, (HOME, "new")}
+    searched(engine, alice, record("m8"))
+
+
+@on(THOROUGH)
 def test_shelves_never_meet(engine: VectorEngine, alice: TenantId) -> None:
     engine.upsert(Shelf.OPTIONS, alice, [record("a")])
     assert engine.count(SHELF, alice) == 0

@@ -75,6 +75,10 @@ class MemoryVectorEngine:
         """As the port."""
         return {tenant for tenant, _, _ in self._records(shelf)}
 
+    def reload(self, shelf: Shelf) -> None:
+        """As the port; what it holds is what it serves."""
+        self._records(shelf)
+
     def clear(self, shelf: Shelf) -> None:
         """As the port."""
         self._records(shelf).clear()
