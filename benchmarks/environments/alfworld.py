@@ -1,6 +1,6 @@
 """Household tasks from logs of language-model agents: plans for tasks that were never seen, checked by their own logs.
 
-    python -m benchmarks.environments.alfworld [--sound] [--seeds 3] [--data ../shared/data/alfworld] [--in-process]
+    python -m benchmarks.environments.alfworld [--sound] [--seeds 3] [--data ../shared/data/alfworld] [--plot FILE.png]
 
 Each seed splits the 95 tasks of the data (README beside them) 80/20. The logs of the training tasks are posted in
 fragments of at most 4 steps, an episode each, terminated only where a log ends in success. Actions that were no action
@@ -19,7 +19,7 @@ Truth is what the held-out tasks' logs show: how often which state followed an a
 an action, it fails. In it, following `/oak/act` for at most 100 steps is solved exactly. A plan is valid where it can
 reach the goal at all. `/oak/plan` without a way is "unknown". Beside it: the rest of the successful training log whose
 state shares the most facts, the shortest among equals, followed blindly. ECE has ten bins of equal width of
-`success_probability`, against the odds in truth. Intervals are 95 %, by bootstrap over tasks.
+`success_probability`, and of its lower bound, against the odds in truth. Intervals are 95 %, by bootstrap over tasks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from statistics import fmean
@@ -86,10 +86,14 @@ class Odds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A question answered. `predicted` is `None` where no way is known; `planned` is what the plan comes to then."""
+    """A question answered. `predicted` is `None` where no way is known; `planned` is what the plan comes to then.
+
+    `lower` is the lower bound of what is predicted, 0 where nothing is.
+    """
 
     task: str
     predicted: float | None
+    lower: float
     planned: Odds
     nearest: Odds
 
@@ -150,6 +154,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser(__doc__, seeds=3)
     options.add_argument("--data", type=Path, default=DATA, help="the folder that has episodes.jsonl.gz")
     options.add_argument("--sound", action="store_true", help="leave out training logs with false inferences")
+    options.add_argument("--plot", type=Path, help="a PNG for the reliability diagram")
     given = options.parse_args(arguments)
     path = given.data / "episodes.jsonl.gz"
     if not path.exists():
@@ -160,8 +165,12 @@ def main(arguments: Sequence[str]) -> int:
         seeds = [_measure(http, logs, seed, sound=given.sound) for seed in range(given.seeds)]
     rows = _rows(seeds, time.perf_counter() - began)
     status = show("ALFWorld: plans for unseen tasks", rows, check=given.check)
-    for number, predicted, odds in _reliability(_known([of for seed in seeds for of in seed])):
-        print(f"predicted {predicted:.3f}: in truth {odds:.3f} ({number} questions)")
+    answers = [of for seed in seeds for of in seed]
+    for name, known in (("predicted", _known(answers)), ("lower bound", _bounded(answers))):
+        for number, predicted, odds in _reliability(known):
+            print(f"{name} {predicted:.3f}: in truth {odds:.3f} ({number} questions)")
+    if given.plot is not None:
+        _diagram(given.plot, answers)
     return status
 
 
@@ -262,18 +271,20 @@ def _measure(http: httpx.Client, logs: Sequence[Log], seed: int, *, sound: bool)
     truth = Truth(testing, actions)
     follower = Follower(world, actions, truth.facts, truth.target)
     questions = sorted({(log.task, log.states[place]) for log in testing for place in log.turns})
-    known: dict[Facts, tuple[float | None, Odds, Odds]] = {}
+    known: dict[Facts, Answered] = {}
     for _, start in questions:
         if start not in known and not at_goal(start):
             plan = world.plan({"features": dict(start)}, target(start))
             predicted = plan["success_probability"] if plan["reached"] else None
             planned = Odds(reached=0.0, unshown=0.0) if predicted is None else truth.followed(start, follower)
-            known[start] = predicted, planned, truth.blindly(start, _nearest(training, start))
-    return [
-        Answered(task=task, predicted=known[start][0], planned=known[start][1], nearest=known[start][2])
-        for task, start in questions
-        if start in known
-    ]
+            known[start] = Answered(
+                task="",
+                predicted=predicted,
+                lower=plan["success_probability_lower"],
+                planned=planned,
+                nearest=truth.blindly(start, _nearest(training, start)),
+            )
+    return [replace(known[start], task=task) for task, start in questions if start in known]
 
 
 def _nearest(logs: Sequence[Log], start: Facts) -> Sequence[str]:
@@ -298,7 +309,11 @@ def _rows(seeds: Sequence[Sequence[Answered]], seconds: float) -> list[Row]:
         "odds of what the logs don't show": lambda of: fmean(one.planned.unshown for one in of),
         "odds of what they don't show, nearest log": lambda of: fmean(one.nearest.unshown for one in of),
         "unknown": lambda of: fmean(one.predicted is None for one in of),
-        "ECE of success_probability": _ece,
+        "odds of neither in 100 steps": lambda of: fmean(
+            1 - one.planned.reached - one.planned.unshown for one in of if one.predicted is not None
+        ),
+        "ECE of success_probability": lambda of: _ece(_known(of)),
+        "ECE of success_probability_lower": lambda of: _ece(_bounded(of)),
     }
     rows = []
     for name, measure in measures.items():
@@ -330,14 +345,45 @@ def _interval(
     return means[round(0.025 * RESAMPLES)], means[round(0.975 * RESAMPLES) - 1]
 
 
-def _ece(answers: Sequence[Answered]) -> float:
-    known = _known(answers)
+def _ece(known: Sequence[tuple[float, float]]) -> float:
     return sum(number * abs(predicted - odds) for number, predicted, odds in _reliability(known)) / max(len(known), 1)
 
 
 def _known(answers: Sequence[Answered]) -> list[tuple[float, float]]:
     """What was predicted, and the odds in truth, where a way was known."""
     return [(of.predicted, of.planned.reached) for of in answers if of.predicted is not None]
+
+
+def _bounded(answers: Sequence[Answered]) -> list[tuple[float, float]]:
+    """As `_known`, of the lower bounds."""
+    return [(of.lower, of.planned.reached) for of in answers if of.predicted is not None]
+
+
+def _diagram(path: Path, answers: Sequence[Answered]) -> None:
+    """Odds in truth against predictions, the area of a point as the number of its questions."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - only where a picture is wanted
+    from matplotlib.figure import Figure  # noqa: PLC0415 - the same
+
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="as predicted")
+    for name, marker, known in (
+        ("success_probability", "o", _known(answers)),
+        ("success_probability_lower", "s", _bounded(answers)),
+    ):
+        bins = _reliability(known)
+        axes.scatter(
+            [predicted for _, predicted, _ in bins],
+            [odds for _, _, odds in bins],
+            s=[20 + 400 * number / len(known) for number, _, _ in bins],
+            marker=marker,
+            alpha=0.7,
+            label=name,
+        )
+    axes.set(xlim=(-0.02, 1.05), ylim=(-0.02, 1.05), xlabel="predicted", ylabel="in truth (held-out logs)")
+    axes.set_title("ALFWorld, unseen tasks: reliability of plans")
+    axes.legend(loc="upper left")
+    FigureCanvasAgg(figure).print_png(path)
 
 
 def _reliability(known: Sequence[tuple[float, float]]) -> list[tuple[int, float, float]]:
