@@ -39,19 +39,21 @@ class PolicyRows:
     slot: Indices
     """(K,) the target's place among `starts`, S where it has no row"""
     probability: Floats
-    """(K,) P'"""
+    """(K,) P', of primitives too once their retries are eliminated"""
 
 
 def compile_policy(rows: RowTable, row_of: Indices, own: NDArray[np.bool_], leaving: Leaving) -> PolicyRows:
     """All outcomes, none cut, of the executed, joined and primitive rows (DESIGN §6.6).
 
-    A primitive's own start stays among its outcomes: trying again is what the policy does there.
-    A purely predicted row is made of primitive rows and adds nothing to them.
+    A policy that stays where it is takes the same row again, so here the retries of primitives are solved for too: the
+    fixed point is the same, and sooner reached. A purely predicted row is made of primitive rows and adds nothing.
     """
-    usable = leaving.live & (rows.primitive | (rows.prediction_share < 1))
-    kept = np.flatnonzero(
-        usable[row_of] & (rows.outcome >= 0) & (rows.probability > 0) & (~own | rows.primitive[row_of])
-    )
+    again = np.zeros(rows.start.size)
+    staying = np.flatnonzero(own & rows.primitive[row_of])
+    again[row_of[staying]] = rows.probability[staying]
+    escape = leaving.escape * (1 - again)
+    usable = leaving.live & (escape > 0) & (rows.primitive | (rows.prediction_share < 1))
+    kept = np.flatnonzero(usable[row_of] & (rows.outcome >= 0) & (rows.probability > 0) & ~own)
     kept = kept[np.argsort(rows.start[row_of[kept]], kind="stable")]
     chosen, first_outcome = _runs(row_of[kept])
     lengths = np.diff(np.append(first_outcome, kept.size))
@@ -66,7 +68,7 @@ def compile_policy(rows: RowTable, row_of: Indices, own: NDArray[np.bool_], leav
         row=np.repeat(np.arange(chosen.size), lengths),
         target=target,
         slot=np.where(known, place, starts.size),
-        probability=rows.probability[kept] / leaving.escape[row_of[kept]],
+        probability=rows.probability[kept] / escape[row_of[kept]],
     )
 
 
@@ -123,6 +125,50 @@ def _follow(rows: PolicyRows, chosen: Indices, slot: Indices, known: Floats) -> 
         known[:count] = np.minimum(np.bincount(start, known[after] * probability), 1)
 
 
+@kernel(
+    f"int64({PLACES}, {PLACES}, {PLACES}, {REALS}, int64[::1], int64[::1], uint32[::1], float64[::1])",
+)
+def lay_out(  # noqa: PLR0917 - kernels are called by position
+    first: Indices,
+    width: Indices,
+    slot: Indices,
+    probability: Floats,
+    order: Indices,
+    bounds: Indices,
+    after: NDArray[np.uint32],
+    weight: Floats,
+) -> int:
+    """Lays chosen rows out in jagged diagonals (Saad 1989), in which no sum waits for another; how many.
+
+    Row i has the `width[i]` outcomes from `first[i]` on. Fills `order` with the rows, wide ones first, and `after` and
+    `weight` with the j-th outcomes, in that order, of the rows that have one: from `bounds[j]` to `bounds[j + 1]`.
+    """
+    widest = 0
+    for row in range(width.size):
+        widest = max(widest, width[row])
+    place = np.zeros(widest + 1, np.int64)
+    for row in range(width.size):
+        place[widest - width[row]] += 1
+    wider = 0
+    for narrower in range(widest + 1):
+        same = place[narrower]
+        place[narrower] = wider
+        wider += same
+    for row in range(width.size):
+        order[place[widest - width[row]]] = row
+        place[widest - width[row]] += 1
+    bounds[0] = 0
+    for outcome in range(widest):
+        rows = place[widest - outcome - 1]
+        begin = bounds[outcome]
+        for index in range(rows):
+            entry = first[order[index]] + outcome
+            after[begin + index] = slot[entry]
+            weight[begin + index] = probability[entry]
+        bounds[outcome + 1] = begin + rows
+    return widest
+
+
 @kernel(f"void({PLACES}, {PLACES}, {PLACES}, {REALS}, float64, int64, int64, float64[::1])")
 def iterate_kernel(  # noqa: C901, PLR0917 - kernels are called by position
     start_of: Indices,
@@ -139,9 +185,11 @@ def iterate_kernel(  # noqa: C901, PLR0917 - kernels are called by position
     entries = row.size
     best = np.empty(count, np.float64)
     first = np.empty(count, np.int64)
-    after = np.empty(entries, np.int64)
+    width = np.empty(count, np.int64)
+    order = np.empty(count, np.int64)
+    bounds = np.empty(entries + 1, np.int64)
+    after = np.empty(entries, np.uint32)
     weight = np.empty(entries, np.float64)
-    bounds = np.empty(count + 1, np.int64)
     for _ in range(sweeps_max):
         best[:] = -1.0
         entry = 0
@@ -156,6 +204,7 @@ def iterate_kernel(  # noqa: C901, PLR0917 - kernels are called by position
             if total > best[start]:
                 best[start] = total
                 first[start] = begin
+                width[start] = entry - begin
         change = 0.0
         for start in range(count):
             value = min(best[start], 1.0)
@@ -163,24 +212,16 @@ def iterate_kernel(  # noqa: C901, PLR0917 - kernels are called by position
             known[start] = value
         if change < tolerance:
             break
-        kept = 0
-        for start in range(count):
-            bounds[start] = kept
-            entry = first[start]
-            one = row[entry]
-            while entry < entries and row[entry] == one:
-                after[kept] = slot[entry]
-                weight[kept] = probability[entry]
-                kept += 1
-                entry += 1
-        bounds[count] = kept
+        widest = lay_out(first, width, slot, probability, order, bounds, after, weight)
         for _ in range(evaluations):
-            for start in range(count):
-                total = 0.0
-                for entry in range(bounds[start], bounds[start + 1]):
-                    total += known[after[entry]] * weight[entry]
-                best[start] = min(total, 1.0)
-            known[:count] = best
+            best[:] = 0.0
+            for place in range(widest):
+                targets = after[bounds[place] : bounds[place + 1]]
+                weights = weight[bounds[place] : bounds[place + 1]]
+                for index in range(targets.size):
+                    best[index] += known[targets[index]] * weights[index]
+            for index in range(count):
+                known[order[index]] = min(best[index], 1.0)
 
 
 def _runs(values: Indices) -> tuple[Indices, Indices]:
