@@ -75,10 +75,10 @@ def main(arguments: Sequence[str]) -> int:
     with service(in_process=given.in_process) as http:
         for number in given.layouts:
             made = layout(given.size, number)
-            seeds = [
-                measure(World(http, f"layout-{number}-seed-{seed}"), made, seed, episodes)
-                for seed in range(given.seeds)
-            ]
+            seeds = []
+            for seed in range(given.seeds):
+                seeds.append(measure(World(http, f"layout-{number}-seed-{seed}"), made, seed, episodes))
+                print(f"layout {number}, seed {seed}: {_told(seeds[-1])}", file=sys.stderr)
             rows.append(_row(number, made, seeds, guided=guided))
             found += seeds
     rows.append(_bar(given.size, found, guided=guided))
@@ -163,6 +163,10 @@ def _row(number: int, made: DoorKey, seeds: Sequence[Measured], *, guided: bool)
         notes += f"; the data's best {_listed(of.known for of in seeds)}"
     values, seconds = [of.ratio for of in seeds], sum(of.seconds for of in seeds)
     return Row(name=f"layout {number}", values=values, bar="", met=None, seconds=seconds, notes=notes)
+
+
+def _told(of: Measured) -> str:
+    return f"{_listed([of.steps])} steps, optimum {of.optimum}; {of.episodes} episodes, {of.seconds:.0f} s"
 
 
 def _listed(steps: Iterable[int | None]) -> str:

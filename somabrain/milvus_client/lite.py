@@ -28,6 +28,9 @@ LOOK_S = 0.005
 _FOLDERS = ("HOME", "TMPDIR")
 """Where the engine keeps what it leaves behind: it does not start without a home, and logs to the other."""
 
+RUN_PREFIX = "somabrain-lite-"
+"""Of the name of the folder that an engine runs in."""
+
 LEFTOVERS = ("", "-journal", "-wal", "-shm")  # https://www.sqlite.org/tempfiles.html
 
 
@@ -36,7 +39,8 @@ class LiteServer:
 
     It is started without the package `milvus_lite`, which waits half a second, needs setuptools and, where a file is
     in use, removes its user's lock. The engine ends by itself when the lock that its starter holds is released, by a
-    kill too. It inherits a second lock: nobody starts another on the file while it still lives.
+    kill too. It inherits a second lock: nobody starts another on the file while it still lives. That one's file names
+    the folder that the engine runs in, which the next to start removes where nobody else did.
     """
 
     def __init__(self, path: Path, *, monotonic_s: Callable[[], float], sleep: Callable[[float], None]) -> None:
@@ -93,7 +97,7 @@ class LiteServer:
         if NAME.fullmatch(self._path.name) is None:
             message = f"Milvus Lite: {self._path.name}: a file name is 1 to 36 of A-Za-z0-9._-"
             raise VectorEngineMismatchError(message)
-        owner = self._path.with_name(f".{self._path.name}.owner").open("ab")
+        owner = self._path.with_name(f".{self._path.name}.owner").open("a+b")
         self._locks.append(owner)
         self._await_lock(fcntl.flock, owner)
         watched = self._watched().open("ab")
@@ -119,7 +123,7 @@ class LiteServer:
 
     def _launch(self, timeout_s: float) -> str:
         programs = _programs()
-        self._run = Path(tempfile.mkdtemp(prefix="somabrain-lite-"))
+        self._run = _run_folder(self._locks[0])
         address = self._run / "socket"
         libraries = {
             name: f"{programs}:{os.environ.get(name, '')}" for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
@@ -144,6 +148,19 @@ class LiteServer:
             "makes it anew"
         )
         raise VectorEngineUnavailableError(message)
+
+
+def _run_folder(owner: IO[bytes]) -> Path:
+    """A new folder, named in the file of the owner's lock; the one that was named there before is removed."""
+    owner.seek(0)
+    before = Path(os.fsdecode(owner.read()))
+    if before.name.startswith(RUN_PREFIX) and before.parent == Path(tempfile.gettempdir()):
+        shutil.rmtree(before, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX))
+    owner.truncate(0)
+    owner.write(os.fsencode(folder))
+    owner.flush()
+    return folder
 
 
 def _programs() -> Path:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -145,20 +146,36 @@ def test_a_file_is_opened_once(tmp_path: Path, lite: MilvusEngine) -> None:
     assert lite.count(SHELF, ALICE) == 1
 
 
-def test_the_engine_of_a_killed_process_is_gone_when_the_next_one_opens_the_file(tmp_path: Path) -> None:
-    engine = milvus(str(tmp_path / "milvus.db"))
+def test_nothing_of_a_killed_process_is_left_when_the_next_one_opened_the_file(tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
     for _ in range(5):
-        process = python(OPENS + "sys.stdin.read()", tmp_path)
+        process = python(OPENS + "sys.stdin.read()", tmp_path, TMPDIR=str(temporary))
         assert process.stdout is not None
         assert process.stdout.readline() == "1\n"
         (pid,) = children(process.pid)
+        (folder,) = temporary.iterdir()
         process.kill()
         process.wait()
-        engine.open()
+        closing = python(OPENS + "engine.close()", tmp_path, TMPDIR=str(temporary))
+        assert closing.communicate(timeout=60) == ("1\n", "")
         assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2]
-        assert engine.count(SHELF, ALICE) == 1
-        engine.close()
+        assert not folder.exists()
         process.communicate()
+    assert list(temporary.iterdir()) == []
+
+
+def test_only_what_it_made_itself_is_removed(tmp_path: Path) -> None:
+    """Whatever the file of its lock says."""
+    mine, others = tmp_path / "somabrain-lite-mine", Path(tempfile.gettempdir()) / f"other-{os.getpid()}"
+    for folder in (mine, others):
+        folder.mkdir()
+        (tmp_path / ".milvus.db.owner").write_text(str(folder))
+        engine = milvus(str(tmp_path / "milvus.db"))
+        engine.open()
+        engine.close()
+        assert folder.exists()
+        folder.rmdir()
 
 
 @pytest.mark.parametrize("damage", ["empty", "garbage", "torn", "overwritten"])
