@@ -11,7 +11,7 @@ import fastavro
 from fastavro.schema import SchemaParseException
 
 from somabrain.oak.documents import timestamp
-from somabrain.outbox.container import DAMAGED, SYNC_BYTES
+from somabrain.outbox.container import DAMAGED, MAGIC, SYNC_BYTES
 from somabrain.outbox.errors import EventsFileError
 
 COMMON_FIELDS = ("sequence", "event_id", "tenant_id", "namespace", "timestamp", "schema_version")
@@ -24,7 +24,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
     """The file's events in its order, as `GET /events` answers them; repeats are not dropped.
 
-    A torn last block, which a writer has not finished, is left out. Raises `EventsFileError`, `OSError`.
+    A torn last block, or header, which a writer has not finished, is left out. Raises `EventsFileError`, `OSError`.
     """
     with path.open("rb") as stream:
         for name, record in _records(stream, path):
@@ -39,6 +39,8 @@ def _records(stream: IO[bytes], path: Path) -> Iterator[tuple[str, dict[str, Any
     try:
         blocks = fastavro.block_reader(stream, return_record_name=True)
     except (*DAMAGED, SchemaParseException) as error:
+        if _begun(stream, error):
+            return
         message = f"{path}: not an Avro object container"
         raise EventsFileError(message) from error
     good = stream.tell()
@@ -62,6 +64,12 @@ def _records(stream: IO[bytes], path: Path) -> Iterator[tuple[str, dict[str, Any
                 message = f"{path}: a record is no event"
                 raise EventsFileError(message)
             yield named
+
+
+def _begun(stream: IO[bytes], error: BaseException) -> bool:
+    """Whether the file ends within its header; fastavro's error then comes of the end that it met."""
+    stream.seek(0)
+    return isinstance(error.__context__, EOFError) and MAGIC.startswith(stream.read(len(MAGIC)))
 
 
 def _event(name: str, record: dict[str, Any]) -> dict[str, Any]:
