@@ -382,7 +382,7 @@ def _diagram(path: Path, answers: Sequence[Answered]) -> None:
         )
     axes.set(xlim=(-0.02, 1.05), ylim=(-0.02, 1.05), xlabel="predicted", ylabel="in truth (held-out logs)")
     axes.set_title("ALFWorld, unseen tasks: reliability of plans")
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", markerscale=0.4)
     FigureCanvasAgg(figure).print_png(path)
 
 
