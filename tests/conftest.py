@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -48,9 +48,9 @@ def postgresql_url() -> Iterator[str]:
         missing(str(error))
 
 
-@pytest.fixture(scope="session")
-def milvus_server() -> Iterator[MilvusServer]:
-    """A Milvus server that the run has to itself; a test that stops it starts it again."""
+@contextmanager
+def needed_milvus() -> Iterator[MilvusServer]:
+    """A Milvus server; where the machine can't run it the test is skipped, or fails if servers are required."""
     with ExitStack() as stack:
         try:
             server = stack.enter_context(running_milvus())
@@ -58,6 +58,13 @@ def milvus_server() -> Iterator[MilvusServer]:
             if os.environ.get("SOMABRAIN_REQUIRE_SERVERS") == "1":
                 pytest.fail(str(error))
             missing(str(error))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def milvus_server() -> Iterator[MilvusServer]:
+    """A Milvus server that the run has to itself; a test that stops it starts it again."""
+    with needed_milvus() as server:
         yield server
 
 

@@ -28,6 +28,7 @@ from somabrain.bootstrap import new_key
 from somabrain.ports import Shelf
 from somabrain.tenancy import TenantId
 from tests import vectors
+from tests.conftest import needed_milvus
 from tests.factories import HOME
 from tests.milvus import MilvusServer
 from tests.servers import RunningServer
@@ -283,6 +284,13 @@ def eventually(holds: Callable[[], bool], within_s: float, told: Callable[[], ob
             raise AssertionError(told())
         time.sleep(0.2)
     return time.monotonic() - start
+
+
+@pytest.fixture
+def milvus_server() -> Iterator[MilvusServer]:
+    """A server of the test's own: 2.3.5 was seen to serve only a part of its data some time after its second kill."""
+    with needed_milvus() as server:
+        yield server
 
 
 @pytest.fixture
