@@ -23,9 +23,10 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from somabrain.errors import ConfigurationError, StoreUnavailableError
+from somabrain.store.statements import insert_missing
 from somabrain.store.tables import meta
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; a test compares it with the migrations' own."""
 
 _MIGRATION_LOCK = 0x536F6D61_00000001
@@ -191,11 +192,11 @@ class Database:
 
     def _hold_to(self, facts: dict[str, str]) -> None:
         with self.writing() as connection:
+            unseen = insert_missing(meta, on_sqlite=self.sqlite)
+            connection.execute(unseen, [{"name": name, "value": value} for name, value in facts.items()])
             known = {row.name: row.value for row in connection.execute(select(meta))}
             for name, value in facts.items():
-                if name not in known:
-                    connection.execute(meta.insert().values(name=name, value=value))
-                elif known[name] != value:
+                if known[name] != value:
                     message = f"{name} is {value}, but the data in this database were written with {known[name]}"
                     raise ConfigurationError(message)
 
