@@ -51,6 +51,7 @@ class StepReported(Answer):
     reward: float
     ok: bool | None
     salient: bool
+    turn: int
 
 
 class EpisodeReported(Answer):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
 
 import rfc8785
 from pydantic import AfterValidator, Field, GetJsonSchemaHandler, StrictBool, StrictInt, StrictStr, model_validator
@@ -39,6 +40,7 @@ def _action(value: Any) -> Any:
 
 
 Action = Annotated[StrictStr | SafeJson, AfterValidator(_action)]
+Turn = Annotated[StrictInt, Field(ge=0, lt=STEPS_MAX), WHOLE]
 Label = Annotated[StrictStr, Field(min_length=1, max_length=LABEL_MAX)]
 
 
@@ -50,6 +52,7 @@ class StepBody(Body):
     reward: Reward = 0.0
     ok: StrictBool | None = None
     salient: StrictBool = False
+    turn: Turn | None = Field(None, description="the agent's decision that the step belongs to; by default its place")
 
 
 class EpisodePart(Body):
@@ -64,6 +67,13 @@ class EpisodePart(Body):
     agent: Label | None = None
     metadata: Metadata = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _in_turn(self) -> Self:
+        turns = [place if step.turn is None else step.turn for place, step in enumerate(self.steps)]
+        if any(later < earlier for earlier, later in pairwise(turns)):
+            raise PydanticCustomError("invalid_request", "turns do not descend; by default a step's turn is its place")
+        return self
+
     def episode(self, encoding: Encoding) -> Episode:
         """The episode. Raises as `StateBody.state`."""
         steps = []
@@ -73,7 +83,14 @@ class EpisodePart(Body):
             except SomabrainError as error:
                 raise error.within("steps", place) from None
             steps.append(
-                Step(state=state, action=step.action, reward=float(step.reward), ok=step.ok, salient=step.salient)
+                Step(
+                    state=state,
+                    action=step.action,
+                    reward=float(step.reward),
+                    ok=step.ok,
+                    salient=step.salient,
+                    turn=step.turn,
+                )
             )
         return Episode(
             steps=tuple(steps),

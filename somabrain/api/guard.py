@@ -72,6 +72,8 @@ ACTIONS: Mapping[str, Action] = {
     "diagnosis_get": Action("diagnosis"),
     "act": Action("plan", BodyKind.SINGLE),
     "plan": Action("plan", BodyKind.SINGLE),
+    "predict": Action("prediction", BodyKind.SINGLE),
+    "calibration_get": Action("prediction"),
     "state_list": Action("state"),
     "state_get": Action("state"),
     "namespace_list": Action("namespace"),

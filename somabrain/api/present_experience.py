@@ -61,8 +61,9 @@ def reported_episode(
                 "reward": step["reward"],
                 "ok": step.get("ok"),
                 "salient": step.get("salient", False),
+                "turn": step.get("turn", place),
             }
-            for step, number in zip(request["steps"], numbers[:-1], strict=True)
+            for place, (step, number) in enumerate(zip(request["steps"], numbers[:-1], strict=True))
         ],
         "final": _shown(request["final"]),
         "final_prototype": numbers[-1],

@@ -15,6 +15,7 @@ from somabrain.oak.consolidating import Consolidator
 from somabrain.oak.keeping import Uses
 from somabrain.oak.option_manager import Limits, OptionManager
 from somabrain.oak.planning import Planning
+from somabrain.oak.predicting import Predicting
 from somabrain.observability.metrics import Metrics
 from somabrain.ports import Authenticator, Embedder, Policy, Principal, Store
 
@@ -55,6 +56,7 @@ class Services:
     store: Store
     manager: OptionManager
     planning: Planning
+    predicting: Predicting
     consolidation: Consolidator
     uses: Uses
     recaller: Recaller

@@ -39,6 +39,7 @@ from somabrain.oak.changes import Stamp
 from somabrain.oak.learning import ENCODER_ID
 from somabrain.oak.option_manager import OptionManager
 from somabrain.oak.planning import Planning
+from somabrain.oak.predicting import PREDICTION_TTL_MS, Predicting
 from somabrain.observability.gauges import OptionGauges
 from somabrain.observability.metrics import Metrics
 from somabrain.outbox.feed import Pace
@@ -198,6 +199,7 @@ def open_services(settings: Settings) -> Iterator[Services]:
                 similarity_threshold=settings.oak_similarity_threshold,
                 max_options=settings.oak_plan_max_options,
             ),
+            predicting=Predicting(manager=manager, confidence_z=settings.oak_confidence_z),
             consolidation=consolidator,
             uses=uses,
             recaller=memory.recaller(settings, store, running.nearest),
@@ -293,6 +295,11 @@ def open_relay(settings: Settings, database: Database, metrics: Metrics) -> Iter
                 name="replies_expiry",
                 interval_s=settings.relay_prune_interval_s,
                 work=lambda: store.expire_replies(clock_ms()),
+            ),
+            Chore(
+                name="predictions_expiry",
+                interval_s=settings.relay_prune_interval_s,
+                work=lambda: store.expire_predictions(clock_ms() - PREDICTION_TTL_MS),
             ),
             memory.expiry(settings, store),
         ],

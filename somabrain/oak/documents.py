@@ -222,8 +222,9 @@ def episode_document(episode: Episode) -> dict[str, Json]:
     for step in episode.steps:
         said: dict[str, Json] = {} if step.ok is None else {"ok": step.ok}
         marked: dict[str, Json] = {"salient": True} if step.salient else {}
+        turned: dict[str, Json] = {} if step.turn is None else {"turn": step.turn}
         moved = {"state": state_document(step.state), "action": step.action, "reward": step.reward}
-        steps.append({**moved, **said, **marked})
+        steps.append({**moved, **said, **marked, **turned})
     return {
         "steps": steps,
         "final": state_document(episode.final),
@@ -250,6 +251,7 @@ def episode_of_document(document: Mapping[str, Json]) -> Episode:
                 reward=step["reward"],
                 ok=step.get("ok"),
                 salient=step.get("salient", False),
+                turn=step.get("turn"),
             )
             for step in document["steps"]
         ),

@@ -14,8 +14,9 @@ import rfc8785
 from somabrain.errors import ActionLimitError, EpisodeConflictError, StateLimitError
 from somabrain.oak.changes import Change, Stamp
 from somabrain.oak.documents import episode_digest, episode_document
+from somabrain.oak.ending import conclude, lived_of
 from somabrain.oak.ids import action_id
-from somabrain.oak.learning import Draft, facts_vector, stepped
+from somabrain.oak.learning import Draft, Tallies, facts_vector, stepped
 from somabrain.oak.learning.states import ANYWHERE
 from somabrain.oak.model import (
     NAME_MAX,
@@ -89,6 +90,7 @@ class EpisodeRecorder:
         self._arrivals: dict[int, Arrivals] = {}
         self._visits: Counter[int] = Counter()
         self._episodes = 0
+        self._tallies = Tallies()
 
     def record(self, episode_id: str, episode: Episode, stamp: Stamp) -> Reported:
         """Learns from an episode and journals it; one that was reported before changes nothing.
@@ -133,6 +135,8 @@ class EpisodeRecorder:
             self._record.namespace,
             EpisodeRecord(episode_id=episode_id, sequence=sequence, body_sha256=digest, success=episode.success),
         )
+        if episode.success is not None:
+            conclude(self._tx, self._record.namespace, episode_id, lived_of(episode, numbers, actions), self._tallies)
         self._episodes += 1
         return reported
 
@@ -149,6 +153,7 @@ class EpisodeRecorder:
         experience.add_actions(namespace, self._record.actions, list(self._new_actions))
         experience.save_rows(namespace, [self._rows[key] for key in sorted(self._rows)], sequence)
         experience.save_arrivals(namespace, [self._arrivals[number] for number in sorted(self._arrivals)], sequence)
+        self._tx.odds.add_tallies(namespace, self._tallies.summed())
         self._tx.save_options(namespace, [self._options[key] for key in sorted(self._options)])
         return replace(
             self._record,

@@ -36,6 +36,7 @@ def check_model(model: ModelDocument, dimension: int) -> None:
     _check_rows(model)
     _check_primitives(model)
     _check_consolidation(model)
+    _check_odds(model)
 
 
 def consolidated(model: ModelDocument) -> list[OptionModel]:
@@ -74,6 +75,15 @@ def _check_primitives(model: ModelDocument) -> None:
             refuse(where, "outcomes are ascending, each once")
     if sum(times for row in model.primitives.rows for _, times in row.outcomes) > SAFE_INTEGER:
         refuse(("primitives", "rows"), "their counts sum to more than 2^53 - 1")
+
+
+def _check_odds(model: ModelDocument) -> None:
+    keys = [(part.state, part.kind, part.place, part.agent) for part in model.odds]
+    if keys != sorted(set(keys)):
+        refuse(("odds",), "they are ascending by state, kind, place and agent, each once")
+    for place, part in enumerate(model.odds):
+        if part.state >= len(model.prototypes):
+            refuse(("odds", place), "it names a prototype that the model does not hold")
 
 
 def _check_consolidation(model: ModelDocument) -> None:

@@ -26,7 +26,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from somabrain.oak.documents import timestamp, timestamp_ms
 from somabrain.oak.ids import ACTION_PREFIX, DISCOVERED_PREFIX, RESERVED_PREFIXES
 from somabrain.oak.learning.states import SAFE_INTEGER
-from somabrain.oak.model import Source, Status
+from somabrain.oak.model import BUCKETS, EVERYWHERE, Source, Status, Tallied
 
 FORMAT: Literal["somabrain-model-1"] = "somabrain-model-1"
 """The document's format; another is refused."""
@@ -49,6 +49,10 @@ MARKS_MAX = 15
 """All bits of `Mark`."""
 VERSION_MAX = 10**9
 """Greatest version that may be imported: the database's INTEGER leaves as many more to come."""
+PLACE_MAX = BUCKETS * BUCKETS
+"""Above every place of a tally."""
+AGENT_MAX = 256
+"""Longest label of an agent, characters."""
 DEPTH_MAX = 64
 """Deepest nesting of a caller's own JSON: far within what every JSON library writes."""
 
@@ -251,6 +255,27 @@ class ConsolidationPart(_Part):
     models: list[StrictStr]
 
 
+class TallyPart(_Part):
+    """Episodes of known outcome that were in a state, by what `kind` says of them: as `Tally`."""
+
+    state: Annotated[StrictInt, Field(ge=EVERYWHERE, le=SAFE_INTEGER, description="-1: wherever they were"), WHOLE]
+    kind: Annotated[
+        StrictInt, Field(ge=0, le=max(Tallied), description="0 all, 1 by steps, 2 by steps left, 3 by action"), WHOLE
+    ]
+    place: Annotated[StrictInt, Field(ge=0, le=PLACE_MAX), WHOLE]
+    agent: Annotated[StrictStr, Field(max_length=AGENT_MAX, description="empty: all agents")]
+    episodes: Positive
+    successes: Count
+    left: Annotated[Count, Field(description="steps that the successes had left, in sum")]
+
+    @model_validator(mode="after")
+    def _counted(self) -> Self:
+        if self.successes > self.episodes:
+            message = "successes must not exceed episodes"
+            raise ValueError(message)
+        return self
+
+
 class ModelDocument(_Part):
     """The whole document. `consolidation` is null until options were worked out."""
 
@@ -262,3 +287,4 @@ class ModelDocument(_Part):
     rows: list[RowPart]
     primitives: PrimitivesPart
     consolidation: ConsolidationPart | None
+    odds: list[TallyPart] = Field(default_factory=list)

@@ -5,7 +5,7 @@ Every function takes the transaction it works in: one request, one transaction, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from somabrain.errors import (
@@ -250,7 +250,7 @@ class OptionManager:
             tx,
             record,
             self._draft(tx, record),
-            self._worlds.actions(tx, record),
+            self.actions(tx, record),
             dimension=self._limits.dimension,
             prototypes_max=self._limits.prototypes_max,
             actions_max=self._limits.actions_max,
@@ -308,6 +308,10 @@ class OptionManager:
     def states(self, tx: ReadTransaction, record: NamespaceRecord) -> StateIndex:
         """The namespace's prototypes, at least those that `record` counts."""
         return self._worlds.index(tx, record)
+
+    def actions(self, tx: ReadTransaction, record: NamespaceRecord) -> Mapping[str, int]:
+        """The number of each primitive option, at least those that `record` counts."""
+        return self._worlds.actions(tx, record)
 
     def opened(self, tx: ReadTransaction, namespace: Namespace) -> NamespaceRecord:
         """The namespace; where it holds nothing, a new beginning with this process's learning settings."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from somabrain.errors import EpisodeNotFoundError, OutcomeKnownError
 from somabrain.oak.changes import Change, Stamp
 from somabrain.oak.documents import episode_of_document
+from somabrain.oak.ending import conclude, lived_of
 from somabrain.oak.episodes import rewards_of
 from somabrain.oak.ids import action_id
-from somabrain.oak.learning import rewarded
+from somabrain.oak.learning import Tallies, rewarded
 from somabrain.oak.model import Json, Mark
 from somabrain.ports import NamespaceRecord, ReadTransaction, WriteTransaction
 from somabrain.tenancy import Namespace
@@ -60,6 +61,11 @@ def tell_outcome(
         [there] = experience.arrivals(namespace, numbers=[request["prototypes"][-1]])
         ended = there.endings + (1 if told.success and not episode.terminated else 0)
         experience.save_arrivals(namespace, [replace(there, endings=ended, marks=there.marks | marks)], sequence)
+    if told.success is not None:
+        tallies = Tallies()
+        lived = lived_of(replace(episode, success=told.success), request["prototypes"], request["actions"])
+        conclude(tx, namespace, told.episode_id, lived, tallies)
+        tx.odds.add_tallies(namespace, tallies.summed())
     experience.save_episode(namespace, replace(known, success=told.success, outcome_sequence=sequence))
     return replace(told, model_version=sequence), replace(record, model_version=sequence)
 

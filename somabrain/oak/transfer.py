@@ -39,9 +39,19 @@ from somabrain.oak.model import (
     Prototype,
     Source,
     Status,
+    Tallied,
+    Tally,
 )
 from somabrain.oak.model_checks import check_model, consolidated, refuse, state_of_part
-from somabrain.oak.model_document import FORMAT, ModelDocument, OptionPart, PrimitiveRowPart, PrototypePart, RowPart
+from somabrain.oak.model_document import (
+    FORMAT,
+    ModelDocument,
+    OptionPart,
+    PrimitiveRowPart,
+    PrototypePart,
+    RowPart,
+    TallyPart,
+)
 from somabrain.oak.option_manager import Limits, OptionManager, is_empty
 from somabrain.ports import Consolidation, ReadTransaction, StoredPrototype, WriteExperience, WriteTransaction
 from somabrain.tenancy import Namespace
@@ -62,6 +72,7 @@ def export_model(tx: ReadTransaction, namespace: Namespace, dimension: int) -> b
             "rows": [row_part(row) for row in tx.rows(namespace)],
             "primitives": _primitives_part(tx, namespace),
             "consolidation": _consolidation_part(tx, namespace),
+            "odds": _odds_part(tx, namespace),
         }
     )
 
@@ -120,6 +131,7 @@ def import_model(
     tx.save_rows(namespace, [_row(part) for part in model.rows])
     tx.save_options(namespace, _options(model))
     _import_experience(tx.experience, namespace, model, version)
+    tx.odds.add_tallies(namespace, [_tally(part) for part in model.odds])
     tx.save_namespace(
         replace(
             manager.blank(namespace, version),
@@ -190,6 +202,15 @@ def _consolidation_part(tx: ReadTransaction, namespace: Namespace) -> dict[str, 
     discovered = tx.options(namespace, source=Source.DISCOVERED, status=Status.ACTIVE)
     models = tx.experience.models(namespace, {option.option_id: option.build for option in discovered})
     return {"models": [b64encode(to_bytes(model)).decode() for model in models]} if models else None
+
+
+def _odds_part(tx: ReadTransaction, namespace: Namespace) -> list[dict[str, Any]]:
+    tallies = sorted(tx.odds.tallies(namespace), key=lambda one: (one.state, one.kind, one.place, one.agent))
+    return [{**asdict(one), "kind": int(one.kind)} for one in tallies]
+
+
+def _tally(part: TallyPart) -> Tally:
+    return Tally(**{**part.model_dump(), "kind": Tallied(part.kind)})
 
 
 def _prototype(part: PrototypePart) -> StoredPrototype:

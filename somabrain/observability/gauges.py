@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -51,9 +52,27 @@ class Figures(Protocol):
         """Models of discovered options, as stored."""
         ...
 
+    @property
+    def predictions(self) -> int:
+        """Odds that were scored."""
+        ...
+
+    @property
+    def squares(self) -> float:
+        """Their squared errors, in sum."""
+        ...
+
+    @property
+    def surplus(self) -> Mapping[int, float]:
+        """What the odds of each bin promised beyond what came, in sum."""
+        ...
+
 
 class OptionGauges(Collector):
-    """`option_count`, `option_utility_avg`, `oak_prototypes` and `oak_model_bytes`."""
+    """`option_count`, `option_utility_avg`, `oak_prototypes`, `oak_model_bytes`, and how predictions did.
+
+    The latter are `oak_prediction_brier` and `oak_prediction_calibration_error`, of tenants that have scored ones.
+    """
 
     def __init__(
         self,
@@ -97,7 +116,18 @@ class OptionGauges(Collector):
         utility = GaugeMetricFamily("option_utility_avg", "Mean utility of active options.", labels=["tenant_id"])
         prototypes = GaugeMetricFamily("oak_prototypes", "Abstract states of all tenants.")
         model = GaugeMetricFamily("oak_model_bytes", "Models of discovered options of all tenants, as stored.")
+        brier = GaugeMetricFamily("oak_prediction_brier", "Mean squared error of scored odds.", labels=["tenant_id"])
+        error = GaugeMetricFamily(
+            "oak_prediction_calibration_error", "Expected calibration error of scored odds.", labels=["tenant_id"]
+        )
         for label, group in self._groups(figures):
+            if predictions := sum(one.predictions for one in group):
+                surplus: defaultdict[int, float] = defaultdict(float)
+                for one in group:
+                    for place, promised in one.surplus.items():
+                        surplus[place] += promised
+                brier.add_metric([label], sum(one.squares for one in group) / predictions)
+                error.add_metric([label], sum(map(abs, surplus.values())) / predictions)
             active = sum(one.active for one in group)
             count.add_metric([label, "active"], active)
             count.add_metric([label, "retired"], sum(one.retired for one in group))
@@ -105,7 +135,7 @@ class OptionGauges(Collector):
         if figures:
             prototypes.add_metric([], sum(one.prototypes for one in figures))
             model.add_metric([], sum(one.model_bytes for one in figures))
-        return [count, utility, prototypes, model]
+        return [count, utility, prototypes, model, brier, error]
 
     def _groups(self, figures: Sequence[Figures]) -> list[tuple[str, Sequence[Figures]]]:
         ranked = sorted(figures, key=lambda one: (-(one.active + one.retired), one.tenant))

@@ -6,6 +6,7 @@ A port says what is true of every adapter; the contract suites under `tests/cont
 from somabrain.ports.access import Authenticator, Decision, Policy, Principal, Question
 from somabrain.ports.experience import Consolidation, EpisodeRecord, ReadExperience, WriteExperience
 from somabrain.ports.memories import MemorySpace, ReadMemories, WriteMemories
+from somabrain.ports.odds import ReadOdds, TallyQuery, WriteOdds
 from somabrain.ports.store import (
     Event,
     EventSink,
@@ -51,6 +52,7 @@ __all__ = [
     "Question",
     "ReadExperience",
     "ReadMemories",
+    "ReadOdds",
     "ReadTransaction",
     "Reply",
     "ReplyScope",
@@ -58,10 +60,12 @@ __all__ = [
     "SinkUnavailableError",
     "Store",
     "StoredPrototype",
+    "TallyQuery",
     "VectorEngine",
     "VectorEngineMismatchError",
     "VectorEngineUnavailableError",
     "WriteExperience",
     "WriteMemories",
+    "WriteOdds",
     "WriteTransaction",
 ]

@@ -11,6 +11,7 @@ from somabrain.oak.learning import LearningParameters
 from somabrain.oak.model import Json, ModelRow, Option, Prototype, Source, State, Status
 from somabrain.ports.experience import ReadExperience, WriteExperience
 from somabrain.ports.memories import ReadMemories, WriteMemories
+from somabrain.ports.odds import ReadOdds, WriteOdds
 from somabrain.tenancy import Namespace, TenantId
 
 
@@ -104,6 +105,11 @@ class ReadTransaction(Protocol):
         ...
 
     @property
+    def odds(self) -> ReadOdds:
+        """Its counts behind the odds of runs."""
+        ...
+
+    @property
     def experience(self) -> ReadExperience:
         """The tenant's primitive models, episodes and option models."""
         ...
@@ -175,6 +181,11 @@ class WriteTransaction(ReadTransaction, Protocol):
     @property
     def memories(self) -> WriteMemories:
         """The tenant's memories."""
+        ...
+
+    @property
+    def odds(self) -> WriteOdds:
+        """Its counts behind the odds of runs."""
         ...
 
     @property

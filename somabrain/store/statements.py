@@ -24,6 +24,16 @@ def upsert(table: Table, *, on_sqlite: bool) -> Any:
     return statement.on_conflict_do_update(index_elements=keys, set_=changed)
 
 
+def accumulate(table: Table, *, on_sqlite: bool) -> Any:
+    """INSERT … ON CONFLICT (primary key) DO UPDATE that adds to all other columns."""
+    keys = [column.name for column in table.primary_key]
+    statement: Any = (sqlite if on_sqlite else postgresql).insert(table)
+    changed = {
+        column.name: column + statement.excluded[column.name] for column in table.columns if column.name not in keys
+    }
+    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+
+
 def chunks(keys: Sequence[K]) -> list[Sequence[K]]:
     """The keys in parts that one statement takes."""
     return [keys[first : first + KEYS_MAX] for first in range(0, len(keys), KEYS_MAX)]
@@ -73,4 +83,5 @@ REPLY = select(t.replies).where(
     t.replies.c.scope == bindparam("in_scope"),
     t.replies.c.expires_at_ms > bindparam("in_now"),
 )
+EXPIRE_PREDICTIONS = delete(t.predictions).where(t.predictions.c.told_at_ms <= bindparam("in_before"))
 EXPIRE_REPLIES = delete(t.replies).where(t.replies.c.expires_at_ms <= bindparam("in_now"))

@@ -27,6 +27,7 @@ from somabrain.store import tables as t
 from somabrain.store.database import Database
 from somabrain.store.experience import SqlExperience, SqlExperienceWriter, due_consolidations
 from somabrain.store.memories import SqlMemories, SqlMemoryWriter
+from somabrain.store.odds import SqlOdds, SqlOddsWriter
 from somabrain.store.statements import chunks
 from somabrain.tenancy import Namespace, TenantId
 
@@ -42,7 +43,10 @@ UPSERTED = (
     t.option_models,
     t.option_uses,
     t.consolidations,
+    t.agents,
 )
+
+ACCUMULATED = (t.odds, t.scores)
 
 
 class SqlStore:
@@ -52,6 +56,7 @@ class SqlStore:
         """`database` is prepared."""
         self._database = database
         self._upserts = {table.name: sql.upsert(table, on_sqlite=database.sqlite) for table in UPSERTED}
+        self._upserts |= {table.name: sql.accumulate(table, on_sqlite=database.sqlite) for table in ACCUMULATED}
         self._new_tenant = sql.insert_missing(t.tenants, on_sqlite=database.sqlite)
 
     @contextmanager
@@ -74,6 +79,11 @@ class SqlStore:
         """Deletes answers whose time is over, of all tenants; returns how many."""
         with self._database.writing() as connection:
             return connection.execute(sql.EXPIRE_REPLIES, {"in_now": now_ms}).rowcount
+
+    def expire_predictions(self, before_ms: int) -> int:
+        """Deletes odds told before then of episodes whose outcome never came, of all tenants; returns how many."""
+        with self._database.writing() as connection:
+            return connection.execute(sql.EXPIRE_PREDICTIONS, {"in_before": before_ms}).rowcount
 
     def expired_memories(self, now_ms: int, limit: int) -> list[tuple[TenantId, Namespace, str]]:
         """Memories whose time is over, of all tenants, those that expired first."""
@@ -106,6 +116,10 @@ OWNED = (
     t.option_models,
     t.option_uses,
     t.consolidations,
+    t.agents,
+    t.odds,
+    t.predictions,
+    t.scores,
 )
 """What a namespace holds, its record and memories apart."""
 
@@ -132,6 +146,11 @@ class SqlReader:
     def experience(self) -> SqlExperience:
         """As the port."""
         return SqlExperience(self._connection, self._tenant)
+
+    @property
+    def odds(self) -> SqlOdds:
+        """As the port."""
+        return SqlOdds(self._connection, self._tenant)
 
     def _key(self, namespace: Namespace, **more: Any) -> dict[str, Any]:
         return {"in_tenant": self._tenant.value, "in_namespace": namespace.value, **more}
@@ -255,6 +274,11 @@ class SqlWriter(SqlReader):
     def experience(self) -> SqlExperienceWriter:
         """As the port."""
         return SqlExperienceWriter(self._connection, self._tenant, self._upserts)
+
+    @property
+    def odds(self) -> SqlOddsWriter:
+        """As the port."""
+        return SqlOddsWriter(self._connection, self._tenant, self._upserts)
 
     def append(self, event: Event) -> int:
         """As the port."""

@@ -186,6 +186,62 @@ consolidations = Table(
     sqlite_with_rowid=False,
 )
 
+agents = Table(
+    "agents",
+    metadata,
+    _key("tenant"),
+    _key("namespace"),
+    Column("agent", LargeBinary(DIGEST_LENGTH), primary_key=True),
+    Column("label", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+odds = Table(
+    "odds",
+    metadata,
+    _key("tenant"),
+    _key("namespace"),
+    Column("state", Integer, primary_key=True, autoincrement=False),
+    Column("kind", Integer, primary_key=True, autoincrement=False),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("agent", LargeBinary(DIGEST_LENGTH), primary_key=True),
+    Column("episodes", BigInteger, nullable=False),
+    Column("successes", BigInteger, nullable=False),
+    Column("steps_left", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+predictions = Table(
+    "predictions",
+    metadata,
+    _key("tenant"),
+    _key("namespace"),
+    _key("episode_id", ID_LENGTH),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("probability", Float(53), nullable=False),
+    Column("steps", BigInteger, nullable=False),
+    Column("agent", Text, nullable=True),
+    Column("told_at_ms", BigInteger, nullable=False),
+    Index("predictions_by_age", "told_at_ms"),
+    sqlite_with_rowid=False,
+)
+
+scores = Table(
+    "scores",
+    metadata,
+    _key("tenant"),
+    _key("namespace"),
+    Column("agent", LargeBinary(DIGEST_LENGTH), primary_key=True),
+    Column("kind", Integer, primary_key=True, autoincrement=False),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    Column("successes", BigInteger, nullable=False),
+    Column("predicted", Float(53), nullable=False),
+    Column("squares", Float(53), nullable=False),
+    Column("steps", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 memory_spaces = Table(
     "memory_spaces",
     metadata,

@@ -80,6 +80,8 @@ def requests() -> list[tuple[str, str, Any, str]]:
         ("POST", "/oak/executions", {"executions": [{**run, "option_id": "x"}]}, "writer"),
         ("POST", "/oak/plan", plan, "reader"),
         ("POST", "/oak/act", {"state": GOAL, "target_feature": GOAL}, "reader"),
+        ("POST", "/oak/predict", {"state": GOAL}, "reader"),
+        ("GET", "/oak/calibration", None, "reader"),
         ("POST", "/oak/episode", episode, "writer"),
         ("POST", "/oak/episodes", {"episodes": [episode]}, "writer"),
         ("POST", "/oak/episode/x/outcome", {"success": True}, "writer"),

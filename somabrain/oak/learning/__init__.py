@@ -10,16 +10,22 @@ from somabrain.oak.learning.executions import (
     row_utility,
 )
 from somabrain.oak.learning.joining import row_table
+from somabrain.oak.learning.odds import Lived, Tallies
 from somabrain.oak.learning.primitives import primitive_table, rewarded, stepped, updated
 from somabrain.oak.learning.prototypes import Draft, StateIndex
+from somabrain.oak.learning.scoring import Calibration, calibration, scored
 from somabrain.oak.learning.states import ENCODER_ID, facts, facts_vector, similarity, unit_vector
 
 __all__ = [
     "ENCODER_ID",
+    "Calibration",
     "Draft",
     "LearningParameters",
+    "Lived",
     "Observation",
     "StateIndex",
+    "Tallies",
+    "calibration",
     "effective_runs",
     "facts",
     "facts_vector",
@@ -30,6 +36,7 @@ __all__ = [
     "rewarded",
     "row_table",
     "row_utility",
+    "scored",
     "similarity",
     "stepped",
     "unit_vector",

@@ -6,6 +6,20 @@ DESIGN §2 defines the words, §5 and §6 the formulas that fill them.
 from __future__ import annotations
 
 from somabrain.oak.model.episodes import Arrivals, Episode, Mark, PrimitiveRow, Step
+from somabrain.oak.model.odds import (
+    BUCKETS,
+    EVERYONE,
+    EVERYWHERE,
+    Chance,
+    Odds,
+    Prediction,
+    Score,
+    Scored,
+    Tallied,
+    Tally,
+    bucket,
+    place_of,
+)
 from somabrain.oak.model.options import (
     FAIL,
     NAME_MAX,
@@ -25,10 +39,14 @@ from somabrain.oak.model.states import Facts, Json, Kind, Prototype, Scalar, Sta
 from somabrain.oak.model.tables import OptionModel, PrimitiveTable, RowTable
 
 __all__ = [
+    "BUCKETS",
+    "EVERYONE",
+    "EVERYWHERE",
     "FAIL",
     "NAME_MAX",
     "Advice",
     "Arrivals",
+    "Chance",
     "Ending",
     "Episode",
     "Evidence",
@@ -39,12 +57,14 @@ __all__ = [
     "Lifetime",
     "Mark",
     "ModelRow",
+    "Odds",
     "Option",
     "OptionModel",
     "OptionSpec",
     "Plan",
     "PlanParameters",
     "PlanStep",
+    "Prediction",
     "PrimitiveRow",
     "PrimitiveTable",
     "Prototype",
@@ -52,10 +72,16 @@ __all__ = [
     "Route",
     "RowTable",
     "Scalar",
+    "Score",
+    "Scored",
     "Source",
     "State",
     "Status",
     "Step",
+    "Tallied",
+    "Tally",
     "Termination",
     "Vector",
+    "bucket",
+    "place_of",
 ]

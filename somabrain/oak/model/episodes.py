@@ -14,7 +14,8 @@ class Step:
     """One primitive action of an episode: where it was taken, what it earned.
 
     `action` is JSON: a string or an object. `ok` is what the agent says of the action itself, `None` where it says
-    nothing; `salient`: the caller marks `state` as worth an option.
+    nothing; `salient`: the caller marks `state` as worth an option. `turn`: the number of the agent's decision, from 0,
+    that the step belongs to, `None` where that is the step's place (ADR 0012).
     """
 
     state: State
@@ -22,6 +23,7 @@ class Step:
     reward: float
     ok: bool | None = None
     salient: bool = False
+    turn: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,11 @@ class Episode:
     group: str | None = None
     agent: str | None = None
     metadata: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def turns(self) -> list[int]:
+        """The turn of each step; they don't descend."""
+        return [place if step.turn is None else step.turn for place, step in enumerate(self.steps)]
 
 
 class Mark(IntFlag):

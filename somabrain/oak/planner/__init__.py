@@ -11,6 +11,7 @@ from somabrain.oak.planner.distances import Distances, toward
 from somabrain.oak.planner.exploring import frontier, nearest, untried
 from somabrain.oak.planner.graph import Graph, compile_graph
 from somabrain.oak.planner.local import LocalOption
+from somabrain.oak.planner.odds import Question, chances, odds
 from somabrain.oak.planner.plans import plan
 
 __all__ = [
@@ -19,11 +20,14 @@ __all__ = [
     "Distances",
     "Graph",
     "LocalOption",
+    "Question",
     "act",
     "candidates",
+    "chances",
     "compile_graph",
     "frontier",
     "nearest",
+    "odds",
     "plan",
     "toward",
     "untried",

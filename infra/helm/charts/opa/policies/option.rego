@@ -11,6 +11,7 @@ import rego.v1
 # The least role for each action. Actions are the API's operation ids; one that is not listed is denied to all.
 least_role := {
 	"act": "brain_reader",
+	"calibration_get": "brain_reader",
 	"consolidation_get": "brain_reader",
 	"diagnosis_get": "brain_reader",
 	"episode_get": "brain_reader",
@@ -22,6 +23,7 @@ least_role := {
 	"option_model_get": "brain_reader",
 	"option_search": "brain_reader",
 	"plan": "brain_reader",
+	"predict": "brain_reader",
 	"state_get": "brain_reader",
 	"state_list": "brain_reader",
 	"episode_outcome": "brain_writer",

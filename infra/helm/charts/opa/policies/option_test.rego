@@ -17,9 +17,9 @@ valid := {
 }
 
 readers := {
-	"act", "consolidation_get", "diagnosis_get", "episode_get",
+	"act", "calibration_get", "consolidation_get", "diagnosis_get", "episode_get",
 	"memory_get", "memory_recall", "namespace_list", "option_get", "option_list", "option_model_get",
-	"option_search", "plan", "state_get", "state_list",
+	"option_search", "plan", "predict", "state_get", "state_list",
 }
 
 writers := {

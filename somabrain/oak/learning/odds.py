@@ -1,0 +1,68 @@
+"""What became of episodes, counted by where they were (ADR 0012)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from somabrain.oak.model import EVERYONE, EVERYWHERE, Tallied, Tally, bucket, place_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lived:
+    """An episode of known outcome as its tallies see it: prototypes of its states, and of its steps turn and action.
+
+    One state more than steps. `turns` ascend; the steps of one turn were decided on together, before the first.
+    `ended`: the world ended in the last state, which is counted only then.
+    """
+
+    states: Sequence[int]
+    turns: Sequence[int]
+    actions: Sequence[int]
+    agent: str | None
+    success: bool
+    ended: bool
+
+
+class Tallies:
+    """Tallies of several episodes, summed."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._sums: dict[tuple[int, Tallied, int, str], list[int]] = {}
+
+    def add(self, lived: Lived) -> None:
+        """Counts an episode, once in each tally that it belongs to."""
+        end = lived.turns[-1] + 1
+        firsts = [0, *(k for k in range(1, len(lived.turns)) if lived.turns[k] != lived.turns[k - 1])]
+        visits = [(lived.states[k], lived.turns[k]) for k in firsts]
+        if lived.ended:
+            visits.append((lived.states[-1], end))
+        seen: dict[tuple[int, Tallied, int, str], int] = {}
+        agent = lived.agent
+        if agent is not None:
+            seen[EVERYWHERE, Tallied.RUN, 0, agent] = end - visits[0][1]
+        for state, turn in visits:
+            left, steps = end - turn, bucket(turn)
+            for at in (EVERYWHERE, state):
+                seen.setdefault((at, Tallied.RUN, 0, EVERYONE), left)
+                seen.setdefault((at, Tallied.STEPS, steps, EVERYONE), left)
+                if lived.success:
+                    seen.setdefault((at, Tallied.LEFT, place_of(turn, left), EVERYONE), left)
+            if agent is not None:
+                seen.setdefault((state, Tallied.STEPS, steps, agent), left)
+        for state, turn, action in zip(lived.states, lived.turns, lived.actions, strict=False):
+            seen.setdefault((state, Tallied.ACTION, action, EVERYONE), end - turn)
+        for key, left in seen.items():
+            sums = self._sums.setdefault(key, [0, 0, 0])
+            sums[0] += 1
+            if lived.success:
+                sums[1] += 1
+                sums[2] += left
+
+    def summed(self) -> list[Tally]:
+        """All of them, ascending by what they count."""
+        return [
+            Tally(state=state, kind=kind, place=place, agent=agent, episodes=episodes, successes=successes, left=left)
+            for (state, kind, place, agent), (episodes, successes, left) in sorted(self._sums.items())
+        ]

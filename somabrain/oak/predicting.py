@@ -1,0 +1,110 @@
+"""The odds of a run that is under way, and how such odds did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from somabrain.oak.learning import Calibration, calibration, similarity
+from somabrain.oak.model import EVERYONE, EVERYWHERE, Chance, Json, Odds, Prediction, State, bucket
+from somabrain.oak.option_manager import OptionManager
+from somabrain.oak.planner import Question, chances, odds
+from somabrain.ports import NamespaceRecord, ReadTransaction, TallyQuery, WriteTransaction
+from somabrain.tenancy import Namespace
+
+CANDIDATES_MAX = 10
+"""Most actions of an answer."""
+
+AGENTS_MAX = 100
+"""Most agents of a calibration, those with the most predictions."""
+
+PREDICTIONS_MAX = 1_000
+"""Most predictions that are kept of an episode until its outcome comes; later ones are told, but not scored."""
+
+PREDICTION_TTL_MS = 90 * 86_400_000
+"""How long predictions wait for an outcome."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A run: where it is, whose it is, how many steps it took and how many it may still take."""
+
+    state: State
+    target: State | None
+    agent: str | None
+    steps_taken: int | None
+    steps_left: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foretold:
+    """The odds, and of each candidate the action and its odds."""
+
+    odds: Odds
+    candidates: tuple[tuple[Json, Chance], ...]
+    model_version: int
+
+
+class Predicting:
+    """Answers for runs under way. Thread-safe."""
+
+    def __init__(self, *, manager: OptionManager, confidence_z: float) -> None:
+        """`confidence_z`: of the bounds, in standard deviations."""
+        self._manager = manager
+        self._confidence_z = confidence_z
+
+    def predict(self, tx: ReadTransaction, namespace: Namespace, asked: Asked) -> Foretold:
+        """The odds now. A state that meets the target has got there, whatever the counts say."""
+        record = tx.namespace(namespace) or self._manager.unseen(namespace)
+        states = self._manager.states(tx, record)
+        own = states.assigned(asked.state, record.learning.state_similarity, record.prototypes)
+        at = None if own is None else own.number
+        question = Question(state=at, agent=asked.agent, steps_taken=asked.steps_taken, steps_left=asked.steps_left)
+        tallies = tx.odds.tallies(namespace, _query(question))
+        found = odds(question, tallies, self._confidence_z)
+        if asked.target is not None and similarity(asked.state, asked.target) == 1:
+            found = replace(found, success_probability=1.0, lower=1.0, upper=1.0, expected_steps=0.0)
+        likely: list[Chance] = []
+        if at is not None:
+            rows = tx.experience.rows(namespace, starts=[at])
+            likely = chances(at, tallies, rows, found.success_probability, CANDIDATES_MAX)
+        actions = self._actions(tx, record, {one.action for one in likely})
+        return Foretold(
+            odds=found,
+            candidates=tuple((actions[one.action], one) for one in likely),
+            model_version=record.model_version,
+        )
+
+    def keep(
+        self, tx: WriteTransaction, namespace: Namespace, episode_id: str, asked: Asked, found: Foretold, *, now_ms: int
+    ) -> None:
+        """Keeps the odds of an episode to be scored; not where its outcome is known already."""
+        known = tx.experience.episode(namespace, episode_id)
+        if known is None or known.success is None:
+            told = Prediction(probability=found.odds.success_probability, steps=asked.steps_taken, agent=asked.agent)
+            tx.odds.add_prediction(namespace, episode_id, told, now_ms, PREDICTIONS_MAX)
+
+    def calibration(self, tx: ReadTransaction, namespace: Namespace, agent: str | None) -> list[Calibration]:
+        """Of `agent`; without one of all together, then of each, those with the most predictions first."""
+        if agent is not None:
+            return [calibration(agent, tx.odds.scores(namespace, agent))]
+        scores = tx.odds.scores(namespace)
+        agents = sorted({one.agent for one in scores} - {EVERYONE})
+        each = sorted((calibration(name, scores) for name in agents), key=lambda one: -one.predictions)
+        return [calibration(EVERYONE, scores), *each[:AGENTS_MAX]]
+
+    def _actions(self, tx: ReadTransaction, record: NamespaceRecord, wanted: set[int]) -> dict[int, Json]:
+        """The actions of these numbers."""
+        numbers = self._manager.actions(tx, record) if wanted else {}
+        known = {number: tx.option(record.namespace, name) for name, number in numbers.items() if number in wanted}
+        return {number: option.spec.policy["action"] for number, option in known.items() if option is not None}
+
+
+def _query(question: Question) -> TallyQuery:
+    here = question.state
+    return TallyQuery(
+        states=[EVERYWHERE] if here is None else [EVERYWHERE, here],
+        agent=question.agent,
+        steps=None if question.steps_taken is None else bucket(question.steps_taken),
+        left=question.steps_left is not None,
+        actions=here is not None,
+    )

@@ -1,0 +1,66 @@
+"""What a transaction can do with the counts behind the odds of a run, and with the odds that were told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from somabrain.oak.model import Prediction, Score, Tallied, Tally
+from somabrain.tenancy import Namespace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TallyQuery:
+    """Which tallies: of these states, of EVERYONE and of `agent`, if one is named.
+
+    Those of kind STEPS only where their place is `steps`, which is `None` for none of them; of kind LEFT and ACTION
+    only where `left` and `actions` say so.
+    """
+
+    states: Sequence[int]
+    agent: str | None = None
+    steps: int | None = None
+    left: bool = False
+    actions: bool = False
+
+    def kinds(self) -> list[Tallied]:
+        """The kinds that are wanted wherever their place is."""
+        wanted = {Tallied.RUN: True, Tallied.LEFT: self.left, Tallied.ACTION: self.actions}
+        return [kind for kind, is_wanted in wanted.items() if is_wanted]
+
+
+class ReadOdds(Protocol):
+    """A snapshot of one tenant's counts."""
+
+    def tallies(self, namespace: Namespace, query: TallyQuery | None = None) -> list[Tally]:
+        """Tallies in any order, all of the namespace without a query."""
+        ...
+
+    def predictions(self, namespace: Namespace, episode_id: str) -> list[Prediction]:
+        """The odds that were told of an episode and are not scored yet, in their order."""
+        ...
+
+    def scores(self, namespace: Namespace, agent: str | None = None) -> list[Score]:
+        """Scores in any order: of `agent` (EVERYONE is one), or of all."""
+        ...
+
+
+class WriteOdds(ReadOdds, Protocol):
+    """Changes counts inside the transaction of the tenant's one writer."""
+
+    def add_tallies(self, namespace: Namespace, tallies: Sequence[Tally]) -> None:
+        """Adds to what there is. Each tally names another key."""
+        ...
+
+    def add_prediction(self, namespace: Namespace, episode_id: str, told: Prediction, now_ms: int, most: int) -> None:
+        """Keeps odds until the outcome is known; nothing where `most` of the episode are kept already."""
+        ...
+
+    def drop_predictions(self, namespace: Namespace, episode_id: str) -> None:
+        """Deletes the odds that were told of an episode."""
+        ...
+
+    def add_scores(self, namespace: Namespace, scores: Sequence[Score]) -> None:
+        """Adds to what there is. Each score names another key."""
+        ...

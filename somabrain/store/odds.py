@@ -1,0 +1,183 @@
+"""Counts behind the odds of a run, and the odds that were told, on SQL."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, Table, and_, delete, func, or_, select
+
+from somabrain.oak.model import EVERYONE, Prediction, Score, Scored, Tallied, Tally
+from somabrain.ports import TallyQuery
+from somabrain.store import tables as t
+from somabrain.tenancy import Namespace, TenantId
+
+NOBODY = b""
+"""The key of EVERYONE: no digest is empty."""
+
+
+class SqlOdds:
+    """`ReadOdds` on a connection."""
+
+    def __init__(self, connection: Connection, tenant: TenantId) -> None:
+        """`connection` is inside a transaction or begins one with its first statement."""
+        self._connection = connection
+        self._tenant = tenant
+
+    def tallies(self, namespace: Namespace, query: TallyQuery | None = None) -> list[Tally]:
+        """As the port."""
+        o = t.odds.c
+        found = self._of(t.odds, namespace)
+        if query is None:
+            labels = self._labels(namespace)
+        else:
+            labels = {NOBODY: EVERYONE}
+            if query.agent is not None:
+                labels[_key(query.agent)] = query.agent
+            wanted = or_(o.kind.in_(query.kinds()), and_(o.kind == Tallied.STEPS, o.place == query.steps))
+            found = found.where(o.state.in_(query.states), o.agent.in_(list(labels)), wanted)
+        return [
+            Tally(
+                state=row.state,
+                kind=Tallied(row.kind),
+                place=row.place,
+                agent=labels[bytes(row.agent)],
+                episodes=row.episodes,
+                successes=row.successes,
+                left=row.steps_left,
+            )
+            for row in self._connection.execute(found)
+        ]
+
+    def predictions(self, namespace: Namespace, episode_id: str) -> list[Prediction]:
+        """As the port."""
+        p = t.predictions.c
+        query = self._of(t.predictions, namespace).where(p.episode_id == episode_id).order_by(p.number)
+        return [
+            Prediction(
+                probability=row.probability,
+                steps=row.steps,
+                agent=None if row.agent is None else json.loads(row.agent),
+            )
+            for row in self._connection.execute(query)
+        ]
+
+    def scores(self, namespace: Namespace, agent: str | None = None) -> list[Score]:
+        """As the port."""
+        query = self._of(t.scores, namespace)
+        if agent is None:
+            labels = self._labels(namespace)
+        else:
+            labels = {_key(agent): agent}
+            query = query.where(t.scores.c.agent == _key(agent))
+        return [
+            Score(
+                agent=labels[bytes(row.agent)],
+                kind=Scored(row.kind),
+                place=row.place,
+                count=row.number,
+                successes=row.successes,
+                predicted=row.predicted,
+                squares=row.squares,
+                steps=row.steps,
+            )
+            for row in self._connection.execute(query)
+        ]
+
+    def _labels(self, namespace: Namespace) -> dict[bytes, str]:
+        rows = self._connection.execute(self._of(t.agents, namespace, t.agents.c.agent, t.agents.c.label))
+        return {NOBODY: EVERYONE, **{bytes(row.agent): json.loads(row.label) for row in rows}}
+
+    def _of(self, table: Table, namespace: Namespace, *columns: Any) -> Select[Any]:
+        query = select(*columns) if columns else select(table)
+        return query.where(table.c.tenant == self._tenant.value, table.c.namespace == namespace.value)
+
+
+class SqlOddsWriter(SqlOdds):
+    """`WriteOdds` on a connection whose transaction holds the tenant's row."""
+
+    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Any]) -> None:
+        """`upserts` by table name."""
+        super().__init__(connection, tenant)
+        self._upserts = upserts
+
+    def add_tallies(self, namespace: Namespace, tallies: Sequence[Tally]) -> None:
+        """As the port."""
+        rows = [
+            {
+                "state": one.state,
+                "kind": int(one.kind),
+                "place": one.place,
+                "agent": _key(one.agent),
+                "episodes": one.episodes,
+                "successes": one.successes,
+                "steps_left": one.left,
+            }
+            for one in tallies
+        ]
+        self._name(namespace, {one.agent for one in tallies})
+        self._put(t.odds, namespace, rows)
+
+    def add_prediction(self, namespace: Namespace, episode_id: str, told: Prediction, now_ms: int, most: int) -> None:
+        """As the port."""
+        p = t.predictions.c
+        query = self._of(t.predictions, namespace, func.max(p.number)).where(p.episode_id == episode_id)
+        last = self._connection.execute(query).scalar()
+        number = 0 if last is None else last + 1
+        if number >= most:
+            return
+        row = {
+            "episode_id": episode_id,
+            "number": number,
+            "probability": told.probability,
+            "steps": number if told.steps is None else told.steps,
+            "agent": None if told.agent is None else json.dumps(told.agent),
+            "told_at_ms": now_ms,
+        }
+        self._connection.execute(t.predictions.insert(), [{**self._owner(namespace), **row}])
+
+    def drop_predictions(self, namespace: Namespace, episode_id: str) -> None:
+        """As the port."""
+        p = t.predictions.c
+        self._connection.execute(
+            delete(t.predictions).where(
+                p.tenant == self._tenant.value, p.namespace == namespace.value, p.episode_id == episode_id
+            )
+        )
+
+    def add_scores(self, namespace: Namespace, scores: Sequence[Score]) -> None:
+        """As the port."""
+        rows = [
+            {
+                "agent": _key(one.agent),
+                "kind": int(one.kind),
+                "place": one.place,
+                "number": one.count,
+                "successes": one.successes,
+                "predicted": one.predicted,
+                "squares": one.squares,
+                "steps": one.steps,
+            }
+            for one in scores
+        ]
+        self._name(namespace, {one.agent for one in scores})
+        self._put(t.scores, namespace, rows)
+
+    def _name(self, namespace: Namespace, labels: set[str]) -> None:
+        rows = [{"agent": _key(label), "label": json.dumps(label)} for label in sorted(labels - {EVERYONE})]
+        self._put(t.agents, namespace, rows)
+
+    def _owner(self, namespace: Namespace) -> dict[str, Any]:
+        return {"tenant": self._tenant.value, "namespace": namespace.value}
+
+    def _put(self, table: Table, namespace: Namespace, rows: Sequence[dict[str, Any]]) -> None:
+        if rows:
+            owner = self._owner(namespace)
+            self._connection.execute(self._upserts[table.name], [{**owner, **row} for row in rows])
+
+
+def _key(agent: str) -> bytes:
+    """An agent's label as a key: labels may be long, and hold what a database's text does not."""
+    return NOBODY if agent == EVERYONE else hashlib.sha256(json.dumps(agent).encode()).digest()

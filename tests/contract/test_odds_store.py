@@ -1,0 +1,120 @@
+"""What is true of the counts behind odds, and of odds that were told, in the store, on each engine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from somabrain.oak.model import EVERYONE, EVERYWHERE, Prediction, Score, Scored, Tallied, Tally
+from somabrain.ports import TallyQuery
+from somabrain.store import SqlStore
+from somabrain.tenancy import Namespace
+from tests.contract.test_store import record
+from tests.factories import ALICE, BOB, HOME
+
+OTHER = Namespace("other")
+LONG = "\u0000 ü \U0001f600 " * 50
+"""A label that a text column would not take as it is, longer than a key of PostgreSQL may be once it is escaped."""
+
+
+def tally(state: int = 3, kind: Tallied = Tallied.RUN, place: int = 0, agent: str = EVERYONE) -> Tally:
+    return Tally(state=state, kind=kind, place=place, agent=agent, episodes=5, successes=2, left=2**40)
+
+
+def score(agent: str = EVERYONE, kind: Scored = Scored.BIN, place: int = 4) -> Score:
+    return Score(agent=agent, kind=kind, place=place, count=3, successes=1, predicted=0.1 + 0.2, squares=1e-9, steps=7)
+
+
+def told(probability: float, steps: int | None = 2, agent: str | None = LONG) -> Prediction:
+    return Prediction(probability=probability, steps=steps, agent=agent)
+
+
+def test_tallies_add_up(store: SqlStore) -> None:
+    with store.write(ALICE) as tx:
+        tx.odds.add_tallies(HOME, [tally(), tally(agent=LONG)])
+        tx.odds.add_tallies(HOME, [])
+    with store.write(ALICE) as tx:
+        tx.odds.add_tallies(HOME, [replace(tally(), episodes=1, successes=0, left=0), tally(EVERYWHERE)])
+    with store.read(ALICE) as tx:
+        found = sorted(tx.odds.tallies(HOME), key=lambda one: (one.state, one.agent))
+    assert found == [tally(EVERYWHERE), replace(tally(), episodes=6), tally(agent=LONG)]
+
+
+def test_a_query_gives_what_it_names(store: SqlStore) -> None:
+    every = [
+        tally(state, kind, place, agent)
+        for state in (EVERYWHERE, 3, 4)
+        for kind, place in ((Tallied.RUN, 0), (Tallied.STEPS, 1), (Tallied.STEPS, 2), (Tallied.LEFT, 1))
+        for agent in (EVERYONE, "ann", "bob")
+    ] + [tally(3, Tallied.ACTION, 7)]
+    with store.write(ALICE) as tx:
+        tx.odds.add_tallies(HOME, every)
+    for query in (
+        TallyQuery(states=[3]),
+        TallyQuery(states=[EVERYWHERE, 3], agent="bob", steps=2),
+        TallyQuery(states=[4], agent="nobody", steps=9, left=True),
+        TallyQuery(states=[3], steps=1, left=True, actions=True),
+        TallyQuery(states=[]),
+    ):
+        wanted = [
+            one
+            for one in every
+            if one.state in query.states
+            and one.agent in {EVERYONE, query.agent}
+            and (one.kind in query.kinds() or (one.kind is Tallied.STEPS and one.place == query.steps))
+        ]
+        with store.read(ALICE) as tx:
+            assert sorted(tx.odds.tallies(HOME, query), key=repr) == sorted(wanted, key=repr)
+
+
+def test_predictions_keep_their_order_until_they_are_dropped(store: SqlStore) -> None:
+    with store.write(ALICE) as tx:
+        for probability, steps in ((0.1 + 0.2, 4), (1e-300, None), (1.0, 0), (0.5, 9)):
+            tx.odds.add_prediction(HOME, "e", told(probability, steps), 5, 3)
+        tx.odds.add_prediction(HOME, "f", told(0.25, agent=None), 6, 3)
+    with store.read(ALICE) as tx:
+        assert tx.odds.predictions(HOME, "e") == [told(0.1 + 0.2, 4), told(1e-300, 1), told(1.0, 0)]
+        assert tx.odds.predictions(HOME, "f") == [told(0.25, agent=None)]
+    with store.write(ALICE) as tx:
+        tx.odds.drop_predictions(HOME, "e")
+    with store.read(ALICE) as tx:
+        assert (tx.odds.predictions(HOME, "e"), len(tx.odds.predictions(HOME, "f"))) == ([], 1)
+
+
+def test_predictions_of_old_runs_expire(store: SqlStore) -> None:
+    for tenant, now_ms in ((ALICE, 5), (BOB, 9)):
+        with store.write(tenant) as tx:
+            tx.odds.add_prediction(HOME, "e", told(0.5), now_ms, 3)
+    assert (store.expire_predictions(4), store.expire_predictions(5), store.expire_predictions(5)) == (0, 1, 0)
+    with store.read(BOB) as tx:
+        assert len(tx.odds.predictions(HOME, "e")) == 1
+
+
+def test_scores_add_up(store: SqlStore) -> None:
+    with store.write(ALICE) as tx:
+        tx.odds.add_scores(HOME, [score(), score(LONG), score(kind=Scored.STOP)])
+    with store.write(ALICE) as tx:
+        tx.odds.add_scores(HOME, [score()])
+    twice = replace(score(), count=6, successes=2, predicted=0.6000000000000001, squares=2e-9, steps=14)
+    with store.read(ALICE) as tx:
+        assert sorted(tx.odds.scores(HOME), key=repr) == sorted([twice, score(LONG), score(kind=Scored.STOP)], key=repr)
+        assert tx.odds.scores(HOME, LONG) == [score(LONG)]
+        assert sorted(tx.odds.scores(HOME, EVERYONE), key=repr) == sorted([twice, score(kind=Scored.STOP)], key=repr)
+        assert tx.odds.scores(HOME, "nobody") == []
+
+
+def test_tenants_and_namespaces_are_apart_and_are_deleted_apart(store: SqlStore) -> None:
+    homes = [(ALICE, HOME), (ALICE, OTHER), (BOB, HOME)]
+    for tenant, namespace in homes:
+        with store.write(tenant) as tx:
+            tx.save_namespace(record(namespace))
+            tx.odds.add_tallies(namespace, [tally(agent="ann")])
+            tx.odds.add_scores(namespace, [score("ann")])
+            tx.odds.add_prediction(namespace, "e", told(0.5), 1, 3)
+    with store.write(ALICE) as tx:
+        tx.clear_namespace(HOME)
+    for tenant, namespace in homes:
+        with store.read(tenant) as tx:
+            kept = 0 if (tenant, namespace) == (ALICE, HOME) else 1
+            odds = tx.odds
+            found = [odds.tallies(namespace), odds.scores(namespace), odds.predictions(namespace, "e")]
+            assert [len(one) for one in found] == [kept] * 3
