@@ -5,7 +5,7 @@ Every function takes the transaction it works in: one request, one transaction, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from somabrain.errors import (
@@ -29,6 +29,7 @@ from somabrain.oak.model import (
     Evidence,
     Execution,
     Facts,
+    Json,
     Lifetime,
     Option,
     OptionSpec,
@@ -250,7 +251,7 @@ class OptionManager:
             tx,
             record,
             self._draft(tx, record),
-            self.actions(tx, record),
+            self._worlds.actions(tx, record),
             dimension=self._limits.dimension,
             prototypes_max=self._limits.prototypes_max,
             actions_max=self._limits.actions_max,
@@ -309,9 +310,9 @@ class OptionManager:
         """The namespace's prototypes, at least those that `record` counts."""
         return self._worlds.index(tx, record)
 
-    def actions(self, tx: ReadTransaction, record: NamespaceRecord) -> Mapping[str, int]:
-        """The number of each primitive option, at least those that `record` counts."""
-        return self._worlds.actions(tx, record)
+    def action(self, tx: ReadTransaction, record: NamespaceRecord, number: int) -> Json:
+        """The primitive action of this number, which there is."""
+        return self._worlds.action(tx, record, number)
 
     def opened(self, tx: ReadTransaction, namespace: Namespace) -> NamespaceRecord:
         """The namespace; where it holds nothing, a new beginning with this process's learning settings."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from somabrain.oak.learning import Calibration, calibration, similarity
-from somabrain.oak.model import EVERYONE, EVERYWHERE, Chance, Json, Odds, Prediction, State, bucket
+from somabrain.oak.model import EVERYONE, Chance, Json, Odds, Prediction, State, bucket
 from somabrain.oak.option_manager import OptionManager
 from somabrain.oak.planner import Question, chances, odds
-from somabrain.ports import NamespaceRecord, ReadTransaction, TallyQuery, WriteTransaction
+from somabrain.ports import ReadTransaction, TallyQuery, WriteTransaction
 from somabrain.tenancy import Namespace
 
 CANDIDATES_MAX = 10
@@ -67,10 +67,9 @@ class Predicting:
         if at is not None:
             rows = tx.experience.rows(namespace, starts=[at])
             likely = chances(at, tallies, rows, found.success_probability, CANDIDATES_MAX)
-        actions = self._actions(tx, record, {one.action for one in likely})
         return Foretold(
             odds=found,
-            candidates=tuple((actions[one.action], one) for one in likely),
+            candidates=tuple((self._manager.action(tx, record, one.action), one) for one in likely),
             model_version=record.model_version,
         )
 
@@ -92,19 +91,11 @@ class Predicting:
         each = sorted((calibration(name, scores) for name in agents), key=lambda one: -one.predictions)
         return [calibration(EVERYONE, scores), *each[:AGENTS_MAX]]
 
-    def _actions(self, tx: ReadTransaction, record: NamespaceRecord, wanted: set[int]) -> dict[int, Json]:
-        """The actions of these numbers."""
-        numbers = self._manager.actions(tx, record) if wanted else {}
-        known = {number: tx.option(record.namespace, name) for name, number in numbers.items() if number in wanted}
-        return {number: option.spec.policy["action"] for number, option in known.items() if option is not None}
-
 
 def _query(question: Question) -> TallyQuery:
-    here = question.state
     return TallyQuery(
-        states=[EVERYWHERE] if here is None else [EVERYWHERE, here],
+        state=question.state,
         agent=question.agent,
         steps=None if question.steps_taken is None else bucket(question.steps_taken),
         left=question.steps_left is not None,
-        actions=here is not None,
     )

@@ -16,7 +16,7 @@ import numpy as np
 from somabrain.oak.ids import FRONTIER, GOAL_PREFIX, state_id
 from somabrain.oak.learning import StateIndex, primitive_table, row_table, updated
 from somabrain.oak.learning.prototypes import Goals
-from somabrain.oak.model import Facts, Option, OptionModel, PlanParameters, PrimitiveTable, Source, State, Status
+from somabrain.oak.model import Facts, Json, Option, OptionModel, PlanParameters, PrimitiveTable, Source, State, Status
 from somabrain.oak.planner import Distances, Graph, LocalOption, compile_graph, frontier, toward
 from somabrain.oak.subtasks import Dynamics, Subtask, dynamics, solve
 from somabrain.ports import NamespaceRecord, ReadTransaction
@@ -123,6 +123,7 @@ class _Slot:
     lock: threading.RLock
     index: StateIndex
     actions: dict[str, int] = field(default_factory=dict)
+    taken: dict[int, Json] = field(default_factory=dict)
     table: _Versioned | None = None
     models: dict[str, tuple[int, OptionModel]] = field(default_factory=dict)
     world: World | None = None
@@ -169,6 +170,15 @@ class Worlds:
                 for number, option_id in enumerate(tx.experience.actions(record.namespace, first=first), first):
                     slot.actions[option_id] = number
         return slot.actions
+
+    def action(self, tx: ReadTransaction, record: NamespaceRecord, number: int) -> Json:
+        """The primitive action of a number that `record` counts."""
+        slot = self._slot(tx, record)
+        if number not in slot.taken:
+            wanted = next(name for name, known in self.actions(tx, record).items() if known == number)
+            option = tx.option(record.namespace, wanted)
+            slot.taken[number] = None if option is None else option.spec.policy["action"]
+        return slot.taken[number]
 
     def world(self, tx: ReadTransaction, record: NamespaceRecord) -> World:
         """The namespace as `record`'s model version has it; one never written to is not kept."""

@@ -6,28 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from somabrain.oak.model import Prediction, Score, Tallied, Tally
+from somabrain.oak.model import Prediction, Score, Tally
 from somabrain.tenancy import Namespace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TallyQuery:
-    """Which tallies: of these states, of EVERYONE and of `agent`, if one is named.
+    """Which tallies: of EVERYWHERE and of `state`, if one is named; of EVERYONE and of `agent`, if one is named.
 
-    Those of kind STEPS only where their place is `steps`, which is `None` for none of them; of kind LEFT and ACTION
-    only where `left` and `actions` say so.
+    Those of kind STEPS only where their place is `steps`, none of them for `None`; of kind LEFT only with `left`, and
+    after these steps where they are named.
     """
 
-    states: Sequence[int]
+    state: int | None = None
     agent: str | None = None
     steps: int | None = None
     left: bool = False
-    actions: bool = False
-
-    def kinds(self) -> list[Tallied]:
-        """The kinds that are wanted wherever their place is."""
-        wanted = {Tallied.RUN: True, Tallied.LEFT: self.left, Tallied.ACTION: self.actions}
-        return [kind for kind, is_wanted in wanted.items() if is_wanted]
 
 
 class ReadOdds(Protocol):

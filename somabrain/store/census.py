@@ -12,7 +12,7 @@ from sqlalchemy import Connection, case, func, select
 from somabrain.oak.model import Scored, Source, Status
 from somabrain.store import tables as t
 from somabrain.store.database import Database
-from somabrain.store.odds import NOBODY
+from somabrain.store.statements import NOBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

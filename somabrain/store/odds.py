@@ -7,15 +7,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, and_, delete, func, or_, select
+from sqlalchemy import Connection, Select, Table, delete, func, select
 
-from somabrain.oak.model import EVERYONE, Prediction, Score, Scored, Tallied, Tally
+from somabrain.oak.model import BUCKETS, EVERYONE, Prediction, Score, Scored, Tallied, Tally
 from somabrain.ports import TallyQuery
+from somabrain.store import statements as sql
 from somabrain.store import tables as t
+from somabrain.store.statements import NOBODY
 from somabrain.tenancy import Namespace, TenantId
-
-NOBODY = b""
-"""The key of EVERYONE: no digest is empty."""
 
 
 class SqlOdds:
@@ -28,16 +27,25 @@ class SqlOdds:
 
     def tallies(self, namespace: Namespace, query: TallyQuery | None = None) -> list[Tally]:
         """As the port."""
-        o = t.odds.c
-        found = self._of(t.odds, namespace)
         if query is None:
             labels = self._labels(namespace)
+            rows = self._connection.execute(self._of(t.odds, namespace))
         else:
             labels = {NOBODY: EVERYONE}
             if query.agent is not None:
                 labels[_key(query.agent)] = query.agent
-            wanted = or_(o.kind.in_(query.kinds()), and_(o.kind == Tallied.STEPS, o.place == query.steps))
-            found = found.where(o.state.in_(query.states), o.agent.in_(list(labels)), wanted)
+            first = 0 if query.steps is None else query.steps * BUCKETS
+            asked = {
+                "in_tenant": self._tenant.value,
+                "in_namespace": namespace.value,
+                "in_state": sql.NOTHING if query.state is None else query.state,
+                "in_agent": sql.NO_KEY if query.agent is None else _key(query.agent),
+                "in_steps": sql.NOTHING if query.steps is None else query.steps,
+                "in_left": int(Tallied.LEFT) if query.left else sql.NOTHING,
+                "in_first": first,
+                "in_last": (BUCKETS * BUCKETS if query.steps is None else first + BUCKETS) - 1,
+            }
+            rows = self._connection.execute(sql.TALLIES, asked)
         return [
             Tally(
                 state=row.state,
@@ -48,7 +56,7 @@ class SqlOdds:
                 successes=row.successes,
                 left=row.steps_left,
             )
-            for row in self._connection.execute(found)
+            for row in rows
         ]
 
     def predictions(self, namespace: Namespace, episode_id: str) -> list[Prediction]:

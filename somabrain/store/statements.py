@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import BindParameter, Table, bindparam, delete, select, update
+from sqlalchemy import BindParameter, ColumnElement, Table, bindparam, delete, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from somabrain.oak.model import EVERYWHERE, Tallied
 from somabrain.store import tables as t
 
 K = TypeVar("K")
+
+NOBODY = b""
+"""The key of EVERYONE among agents: no digest is empty."""
+
+NOTHING = -2
+"""No state, place or kind of a tally: what a query is not after."""
+
+NO_KEY = b"\0"
+"""No agent's key."""
 
 KEYS_MAX = 500
 """Most keys in one statement: SQLite takes 999 parameters in its oldest builds."""
@@ -77,6 +87,35 @@ ADD_VISITS = (
         t.prototypes.c.number == bindparam("in_number"),
     )
     .values(visits=t.prototypes.c.visits + bindparam("in_visits"))
+)
+
+
+def _tallies() -> Any:
+    """Tallies by key or range of keys, a query for each: for an OR, SQLite goes through the whole namespace."""
+    o = t.odds.c
+    state, agent = bindparam("in_state", type_=o.state.type), bindparam("in_agent", type_=o.agent.type)
+    steps, left = bindparam("in_steps", type_=o.place.type), bindparam("in_left", type_=o.kind.type)
+    wanted: list[tuple[ColumnElement[bool], ...]] = [
+        (o.state == one, o.kind == int(kind), o.place == place, o.agent == whose)
+        for one in (EVERYWHERE, state)
+        for kind, place in ((Tallied.RUN, 0), (Tallied.STEPS, steps))
+        for whose in (NOBODY, agent)
+    ]
+    soon = o.place.between(bindparam("in_first", type_=o.place.type), bindparam("in_last", type_=o.place.type))
+    wanted += [(o.state == one, o.kind == left, soon) for one in (EVERYWHERE, state)]
+    wanted.append((o.state == state, o.kind == int(Tallied.ACTION)))
+    return union_all(*(select(t.odds).where(o.tenant == _tenant, o.namespace == _namespace, *keys) for keys in wanted))
+
+
+TALLIES = _tallies()
+PRIMITIVE_ROWS = (
+    select(t.primitive_rows)
+    .where(
+        t.primitive_rows.c.tenant == _tenant,
+        t.primitive_rows.c.namespace == _namespace,
+        t.primitive_rows.c.start == bindparam("in_start"),
+    )
+    .order_by(t.primitive_rows.c.action)
 )
 REPLY = select(t.replies).where(
     t.replies.c.tenant == _tenant,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from somabrain.oak.model import EVERYONE, EVERYWHERE, Prediction, Score, Scored, Tallied, Tally
+from somabrain.oak.model import BUCKETS, EVERYONE, EVERYWHERE, Prediction, Score, Scored, Tallied, Tally, place_of
 from somabrain.ports import TallyQuery
 from somabrain.store import SqlStore
 from somabrain.tenancy import Namespace
@@ -43,24 +43,33 @@ def test_a_query_gives_what_it_names(store: SqlStore) -> None:
     every = [
         tally(state, kind, place, agent)
         for state in (EVERYWHERE, 3, 4)
-        for kind, place in ((Tallied.RUN, 0), (Tallied.STEPS, 1), (Tallied.STEPS, 2), (Tallied.LEFT, 1))
+        for kind, place in ((Tallied.RUN, 0), (Tallied.STEPS, 1), (Tallied.STEPS, 2))
         for agent in (EVERYONE, "ann", "bob")
-    ] + [tally(3, Tallied.ACTION, 7)]
+    ]
+    every += [
+        tally(state, Tallied.LEFT, place) for state in (EVERYWHERE, 3, 4) for place in (place_of(2, 1), place_of(1, 3))
+    ]
+    every += [tally(3, Tallied.ACTION, 7)]
     with store.write(ALICE) as tx:
         tx.odds.add_tallies(HOME, every)
     for query in (
-        TallyQuery(states=[3]),
-        TallyQuery(states=[EVERYWHERE, 3], agent="bob", steps=2),
-        TallyQuery(states=[4], agent="nobody", steps=9, left=True),
-        TallyQuery(states=[3], steps=1, left=True, actions=True),
-        TallyQuery(states=[]),
+        TallyQuery(),
+        TallyQuery(state=3),
+        TallyQuery(state=3, agent="bob", steps=2),
+        TallyQuery(state=4, agent="nobody", steps=9, left=True),
+        TallyQuery(state=3, steps=1, left=True),
+        TallyQuery(agent="ann", steps=2),
     ):
         wanted = [
             one
             for one in every
-            if one.state in query.states
+            if one.state in {EVERYWHERE, query.state}
             and one.agent in {EVERYONE, query.agent}
-            and (one.kind in query.kinds() or (one.kind is Tallied.STEPS and one.place == query.steps))
+            and (
+                one.kind in {Tallied.RUN, Tallied.ACTION}
+                or (one.kind is Tallied.STEPS and one.place == query.steps)
+                or (one.kind is Tallied.LEFT and query.left and query.steps in {None, one.place // BUCKETS})
+            )
         ]
         with store.read(ALICE) as tx:
             assert sorted(tx.odds.tallies(HOME, query), key=repr) == sorted(wanted, key=repr)

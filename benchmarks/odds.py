@@ -1,0 +1,218 @@
+"""The odds of runs of unseen tasks, told before each turn, beside what became of them; and how long an answer takes.
+
+    python -m benchmarks.odds [--seeds 3] [--in-process] [--data ../shared/data/alfworld] [--check]
+
+Each seed splits the 95 tasks of the ALFWorld logs (README beside them) 80/20. The training part is posted as episodes,
+each step with its turn; the turn is no fact of a state. Then `/oak/predict` is asked before each turn of the held-out
+logs, with the agent and the turns taken, and nothing is learned from them. Beside it stand the base rate of the
+training part, and its share of successes by kind of goal and turn. ECE has ten bins of equal width. Stopping a run at
+its first odds below a threshold saves the turns that it had left, and loses it where it would have succeeded.
+
+Times are those of one client of a server process with what the last split taught, over one kept connection.
+"""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from statistics import fmean
+
+import httpx
+import orjson
+
+from benchmarks.environments.alfworld import DATA, TRAINING
+from benchmarks.environments.harness import Json, Row, World, parser, service, show
+from benchmarks.figures import percentile, timed
+
+BINS = 10
+THRESHOLD = 0.1
+SHRINKAGE = 2.0
+BRIER_MAX, ECE_MAX, P99_MS_MAX = 0.14, 0.05, 3.0
+REQUESTS = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """Of a held-out run: odds before each turn, from the service and of the kind of goal and the turn alone."""
+
+    odds: Sequence[float]
+    plain: Sequence[float]
+    success: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """What was told of the runs of held-out tasks, and the share of successes among those of the others."""
+
+    told: Sequence[Told]
+    base: float
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Prints the tables; the exit status is 1 where `--check` finds a bar missed."""
+    options = parser(__doc__, seeds=3)
+    options.add_argument("--data", type=Path, default=DATA, help="the folder with episodes.jsonl.gz")
+    given = options.parse_args(arguments)
+    with gzip.open(given.data / "episodes.jsonl.gz") as lines:
+        logs = [log for log in map(orjson.loads, lines) if log["steps"]]
+    began = time.perf_counter()
+    with service(in_process=given.in_process) as http:
+        splits = [_measured(http, logs, seed) for seed in range(given.seeds)]
+        seconds = time.perf_counter() - began
+        times = _times(http, f"split-{given.seeds - 1}", logs)
+    return show("ALFWorld, unseen tasks: odds before each turn", [*_rows(splits, seconds), *times], check=given.check)
+
+
+def _measured(http: httpx.Client, logs: Sequence[Json], seed: int) -> Split:
+    tasks = sorted({log["group"] for log in logs})
+    Random(seed).shuffle(tasks)
+    held = set(tasks[round(TRAINING * len(tasks)) :])
+    training = [log for log in logs if log["group"] not in held]
+    world = World(http, f"split-{seed}")
+    world.post_episodes(_episode(log) for log in training)
+    runs, successes = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
+    for log in training:
+        for turn in {step["turn"] for step in log["steps"]}:
+            runs[log["goal_type"], turn] += 1
+            successes[log["goal_type"], turn] += log["success"]
+    base = fmean(log["success"] for log in training)
+    told = []
+    for log in logs:
+        if log["group"] in held:
+            turns = list(_turns(log))
+            keys = [(log["goal_type"], turn) for turn, _ in turns]
+            told.append(
+                Told(
+                    odds=[_odds(world, log, turn, facts)["success_probability"] for turn, facts in turns],
+                    plain=[(successes[key] + SHRINKAGE * base) / (runs[key] + SHRINKAGE) for key in keys],
+                    success=log["success"],
+                )
+            )
+    return Split(told=told, base=base)
+
+
+def _episode(log: Json) -> Json:
+    return {
+        "episode_id": log["episode_id"],
+        "agent": log["agent"],
+        "group": log["group"],
+        "success": log["success"],
+        "steps": [
+            {"state": _state(step["state"]), "action": step["action"]["name"], "turn": step["turn"]}
+            for step in log["steps"]
+        ],
+        "final": _state(log["final_state"]),
+    }
+
+
+def _state(facts: Mapping[str, str | int | bool]) -> Json:
+    return {"features": {name: value for name, value in facts.items() if name != "turn"}}
+
+
+def _turns(log: Json) -> Iterator[tuple[int, Json]]:
+    """Each turn with the state before it."""
+    last = None
+    for step in log["steps"]:
+        if step["turn"] != last:
+            yield step["turn"], _state(step["state"])
+        last = step["turn"]
+
+
+def _odds(world: World, log: Json, turn: int, state: Json) -> Json:
+    return world.post("/oak/predict", {"state": state, "agent": log["agent"], "steps_taken": turn})
+
+
+def _rows(splits: Sequence[Split], seconds: float) -> list[Row]:
+    brier = [_brier([(p, one.success) for one in of.told for p in one.odds]) for of in splits]
+    plain = [_brier([(p, one.success) for one in of.told for p in one.plain]) for of in splits]
+    base = [_brier([(of.base, one.success) for one in of.told for _ in one.odds]) for of in splits]
+    ece = [_ece([(p, one.success) for one in of.told for p in one.odds]) for of in splits]
+    stopped = [_stopped(of.told) for of in splits]
+    count = sum(len(one.odds) for of in splits for one in of.told)
+    better = fmean(brier) < fmean(plain)
+    return [
+        _row("Brier, base rate", base),
+        _row("Brier, kind of goal and turn", plain),
+        Row(
+            name="Brier, /oak/predict",
+            values=brier,
+            bar=f"mean <= {BRIER_MAX}, below kind and turn",
+            met=fmean(brier) <= BRIER_MAX and better,
+            seconds=seconds,
+            notes=f"worst {max(brier):.4f}; {count} questions",
+        ),
+        Row(
+            name="ECE, /oak/predict",
+            values=ece,
+            bar=f"mean <= {ECE_MAX}",
+            met=fmean(ece) <= ECE_MAX,
+            seconds=0.0,
+            notes=f"worst {max(ece):.4f}",
+        ),
+        _row(f"turns saved by stopping below {THRESHOLD}", [saved for saved, _ in stopped]),
+        _row("successes lost by it", [lost for _, lost in stopped]),
+    ]
+
+
+def _row(name: str, values: Sequence[float]) -> Row:
+    return Row(name=name, values=values, bar="", met=None, seconds=0.0)
+
+
+def _brier(told: Sequence[tuple[float, bool]]) -> float:
+    return fmean((p - success) ** 2 for p, success in told)
+
+
+def _ece(told: Sequence[tuple[float, bool]]) -> float:
+    surplus = [0.0] * BINS
+    for p, success in told:
+        surplus[min(int(p * BINS), BINS - 1)] += p - success
+    return sum(map(abs, surplus)) / len(told)
+
+
+def _stopped(told: Sequence[Told]) -> tuple[float, float]:
+    """Shares of turns saved, and of successes lost."""
+    saved = lost = 0
+    for one in told:
+        stop = next((turn for turn, p in enumerate(one.odds) if p < THRESHOLD), None)
+        if stop is not None:
+            saved += len(one.odds) - stop
+            lost += one.success
+    return saved / sum(len(one.odds) for one in told), lost / sum(one.success for one in told)
+
+
+def _times(http: httpx.Client, namespace: str, logs: Sequence[Json]) -> list[Row]:
+    """Answers that are told, and that are kept to be scored as well."""
+    world, random = World(http, namespace), Random(0)
+    asked = [(log, *random.choice(list(_turns(log)))) for log in random.choices(logs, k=REQUESTS)]
+    rows = []
+    for name, kept in (("answer, ms", False), ("answer that is kept, ms", True)):
+        questions = iter(enumerate(asked))
+
+        def ask(kept: bool = kept, questions: Iterator[tuple[int, tuple[Json, int, Json]]] = questions) -> None:  # noqa: FBT001
+            number, (log, turn, state) = next(questions)
+            body = {"state": state, "agent": log["agent"], "steps_taken": turn, "steps_left": 5 - min(turn, 5)}
+            world.post("/oak/predict", {**body, "episode_id": f"run-{number}"} if kept else body)
+
+        spent = timed(ask, REQUESTS - 3)
+        p99 = percentile(spent, 0.99)
+        rows.append(
+            Row(
+                name=name,
+                values=[percentile(spent, 0.5)],
+                bar=f"p99 <= {P99_MS_MAX:g}",
+                met=p99 <= P99_MS_MAX,
+                seconds=sum(spent) / 1000,
+                notes=f"p95 {percentile(spent, 0.95):.2f}, p99 {p99:.2f}",
+            )
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
