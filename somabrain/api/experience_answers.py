@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from somabrain.api.answers import Answer, Facts, Reason, Time
+from somabrain.api.answers import Answer, Facts, Reason, Time, Unbound
 
 
 class SalientAnswer(Answer):
@@ -65,6 +65,7 @@ class EpisodeReported(Answer):
     group: str | None
     agent: str | None
     metadata: dict[str, Any]
+    roles: dict[str, str | float]
     outcome: EpisodeOutcomeAnswer | None
     reported_at: Time
 
@@ -122,6 +123,7 @@ class ActAnswer(Answer):
     executions: int
     candidates: list[CandidateAnswer]
     model_version: int
+    unbound: Unbound
 
 
 class ExampleAnswer(Answer):

@@ -29,6 +29,7 @@ class Episode:
     """A trajectory of primitive actions (DESIGN §5.4).
 
     `terminated`: the world ended in `final`; otherwise the log was cut off there. `success` is `None` until known.
+    `roles` are the values of the roles that its facts and actions name.
     """
 
     steps: tuple[Step, ...]
@@ -38,6 +39,7 @@ class Episode:
     group: str | None = None
     agent: str | None = None
     metadata: Mapping[str, Json] = field(default_factory=dict)
+    roles: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
 class Mark(IntFlag):
