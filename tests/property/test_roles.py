@@ -1,4 +1,4 @@
-"""Roles against their definition: what is stored gives back exactly what was given, whatever values and texts look like."""
+"""Roles against their definition: what is stored gives back exactly what was given, whatever it looks like."""
 
 from __future__ import annotations
 
