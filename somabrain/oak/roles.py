@@ -177,15 +177,16 @@ def _text(value: RoleValue) -> str:
 def _free(word: _Word, text: str, taken: list[_Span]) -> Iterator[_Span]:
     """Where the word stands in the text as a whole word, outside of `taken`, ascending, none over another."""
     pattern = re.compile(rf"(?<!\w){re.escape(word.text)}(?!\w)")
-    begins = [begin for begin, _, _ in taken]
+    ends = [end for _, end, _ in taken]
     found = pattern.search(text)
     while found is not None:
         begin, end = found.span()
-        place = bisect_right(begins, begin)
-        free = (place == 0 or taken[place - 1][1] <= begin) and (place == len(taken) or end <= taken[place][0])
-        if free:
+        place = bisect_right(ends, begin)
+        if place < len(taken) and taken[place][0] < end:
+            end = ends[place]  # whatever begins before the end of what is in the way overlaps it too
+        else:
             yield begin, end, word.name
-        found = pattern.search(text, end if free else begin + 1)
+        found = pattern.search(text, end)
 
 
 NO_ROLES = roles({})
