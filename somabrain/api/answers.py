@@ -12,6 +12,11 @@ Facts = dict[str, Scalar]
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
+Unbound = Annotated[
+    list[str], Field(description="Roles that this answer tells as `$name`, since the request has no value for them.")
+]
+
+
 class Answer(BaseModel):
     """An answer: no other fields."""
 
@@ -261,6 +266,7 @@ class PlanAnswer(Answer):
     frontier: list[UnexploredAnswer]
     model_version: int
     planning_ms: float
+    unbound: Unbound
 
 
 class StateSummary(Answer):

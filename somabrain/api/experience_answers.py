@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from somabrain.api.answers import Answer, Facts, Reason, Time
+from somabrain.api.answers import Answer, Facts, Reason, Time, Unbound
 
 
 class SalientAnswer(Answer):
@@ -66,6 +66,7 @@ class EpisodeReported(Answer):
     group: str | None
     agent: str | None
     metadata: dict[str, Any]
+    roles: dict[str, str | float]
     outcome: EpisodeOutcomeAnswer | None
     reported_at: Time
 
@@ -123,6 +124,7 @@ class ActAnswer(Answer):
     executions: int
     candidates: list[CandidateAnswer]
     model_version: int
+    unbound: Unbound
 
 
 class ExampleAnswer(Answer):

@@ -11,10 +11,11 @@ from pydantic import AfterValidator, Field, GetJsonSchemaHandler, StrictBool, St
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from somabrain.api.schemas import Metadata, Namespaced, OptionId, Reward, Unit
-from somabrain.api.states import Body, Encoding, StateBody, state_at
-from somabrain.errors import SomabrainError
-from somabrain.oak.model import Episode, Step
+from somabrain.api.states import Body, Encoding, Roled, StateBody, state_at
+from somabrain.errors import InvalidRequestError, SomabrainError
+from somabrain.oak.model import Episode, Json, Step
 from somabrain.oak.model_document import WHOLE, SafeJson
+from somabrain.oak.roles import Roles
 
 STEPS_MAX = 10_000
 """Most steps of an episode (DESIGN §7)."""
@@ -55,7 +56,7 @@ class StepBody(Body):
     turn: Turn | None = Field(None, description="the agent's decision that the step belongs to; by default its place")
 
 
-class EpisodePart(Body):
+class EpisodePart(Roled):
     """A trajectory. `terminated`: the world ended in `final`, by default where `success` is true; else it was cut."""
 
     episode_id: OptionId | None = None
@@ -75,17 +76,18 @@ class EpisodePart(Body):
         return self
 
     def episode(self, encoding: Encoding) -> Episode:
-        """The episode. Raises as `StateBody.state`."""
-        steps = []
+        """The episode. Raises as `StateBody.state` and `Roled.bound`, and for an action that is too large stored."""
+        encoding, steps = self.bound(encoding), []
         for place, step in enumerate(self.steps):
             try:
                 state = state_at(step.state, encoding, "state")
+                action = _bound(step.action, encoding.roles)
             except SomabrainError as error:
                 raise error.within("steps", place) from None
             steps.append(
                 Step(
                     state=state,
-                    action=step.action,
+                    action=action,
                     reward=float(step.reward),
                     ok=step.ok,
                     salient=step.salient,
@@ -100,7 +102,17 @@ class EpisodePart(Body):
             group=self.group,
             agent=self.agent,
             metadata=json.loads(rfc8785.dumps(self.metadata)),
+            roles=encoding.roles.values,
         )
+
+
+def _bound(action: Json, roles: Roles) -> Json:
+    """The action as it is stored: its roles' names may be longer than their values."""
+    bound = roles.bind(action)
+    if bound != action and len(rfc8785.dumps(bound)) > ACTION_BYTES_MAX:
+        message = "an action is at most 8 KiB as JSON, also with its roles named and each $ doubled"
+        raise InvalidRequestError(message, loc=("action",))
+    return bound
 
 
 class EpisodeBody(EpisodePart, Namespaced):
@@ -143,7 +155,7 @@ class ConsolidateBody(Namespaced):
     timeout_s: Annotated[float, Field(gt=0, le=WAIT_MAX_S)] = 60.0
 
 
-class ActBody(Namespaced):
+class ActBody(Roled, Namespaced):
     """Where the agent is, where it is to get to, and the option that it runs, if it runs one."""
 
     state: StateBody

@@ -28,7 +28,7 @@ def predict(request: Request, body: PredictBody) -> Response:
     With an `episode_id` they are kept, and scored when its outcome comes: see `/oak/calibration`.
     """
     services, world = services_of(request), Namespace(body.namespace)
-    encoding, target = services.encoding(body), body.target_feature
+    encoding, target = body.bound(services.encoding(body)), body.target_feature
     asked = Asked(
         state=state_at(body.state, encoding, "state"),
         target=None if target is None else state_at(target, encoding, "target_feature"),
@@ -44,7 +44,7 @@ def predict(request: Request, body: PredictBody) -> Response:
             with services.store.write(tenant) as tx:
                 services.predicting.keep(tx, world, body.episode_id, asked, found, now_ms=services.clock_ms())
     services.metrics.predictions.labels(found.odds.basis).inc()
-    return json_response(present.predicted(found))
+    return json_response(present.predicted(found, encoding.roles))
 
 
 @router.get(

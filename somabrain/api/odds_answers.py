@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from somabrain.api.answers import Answer
+from somabrain.api.answers import Answer, Unbound
 
 
 class ChanceAnswer(Answer):
@@ -30,6 +30,7 @@ class PredictAnswer(Answer):
     basis: Literal["state+steps+agent", "state+steps", "state", "prior"]
     candidates: list[ChanceAnswer]
     model_version: int
+    unbound: Unbound
 
 
 class ReliabilityAnswer(Answer):

@@ -9,13 +9,13 @@ from pydantic import Field, StrictInt
 
 from somabrain.api.experience_schemas import LABEL_MAX, STEPS_MAX, Label
 from somabrain.api.schemas import Namespaced, OptionId
-from somabrain.api.states import StateBody
+from somabrain.api.states import Roled, StateBody
 from somabrain.oak.model_document import WHOLE
 
 Steps = Annotated[StrictInt, Field(ge=0, le=STEPS_MAX), WHOLE]
 
 
-class PredictBody(Namespaced):
+class PredictBody(Roled, Namespaced):
     """A run: where it is now, what it is after, who runs it, how many steps it took, and how many it may still take."""
 
     state: StateBody

@@ -1,4 +1,8 @@
-"""Nouns as answers. Floats are rounded here; what callers gave (facts, policy, metadata) is given back as it is."""
+"""Nouns as answers. Floats are rounded here; what callers gave (facts, policy, metadata) is given back as it is.
+
+Facts and actions are stored with their roles named and each dollar sign doubled (`somabrain.oak.roles`); answers put
+the request's values back, and a dollar sign for two.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +13,47 @@ from somabrain.api.writes import rounded
 from somabrain.memory.model import Memory
 from somabrain.oak.changes import Recorded
 from somabrain.oak.documents import option_document, timestamp
-from somabrain.oak.model import FAIL, Facts, ModelRow, Option, PlanStep, Reason, Route, State
-from somabrain.oak.planning import Answer, Doing
+from somabrain.oak.model import FAIL, Facts, Json, ModelRow, Option, PlanStep, Reason, Route, Source, State
+from somabrain.oak.naming import Told, option_name, told_name
+from somabrain.oak.planning import Answer, Doing, Named
+from somabrain.oak.roles import NO_ROLES, Roles
 from somabrain.oak.rows import KnownRow
 from somabrain.ports import JournalEntry, NamespaceRecord, StoredPrototype
 
 _OPTION_FLOATS = ("tau_s", "utility", "success_rate", "mean_duration")
+_PLAIN = NO_ROLES.told
+
+
+class Telling:
+    """Stored values as the answer to one request tells them; gathers the roles that have no value there."""
+
+    def __init__(self, roles: Roles) -> None:
+        self._roles = roles
+        self._unbound: set[str] = set()
+
+    def __call__(self, value: Json) -> Json:
+        """The value with the request's values put back."""
+        told, unbound = self._roles.restore(value)
+        self._unbound |= unbound
+        return told
+
+    @property
+    def unbound(self) -> list[str]:
+        """The roles that were told by their names so far, sorted."""
+        return sorted(self._unbound)
 
 
 def option(value: Option, tau_s: float) -> dict[str, Any]:
     """An option."""
     document = option_document(value, tau_s)
-    if "text" in document["target"]:
-        document["target"] = {"text": document["target"]["text"]}
+    document["name"] = option_name(value, _PLAIN)
+    target = document["target"]
+    if "text" in target:
+        document["target"] = {"text": target["text"]}
+    elif "features" in target:
+        document["target"] = _PLAIN(target)
+    if value.source is Source.PRIMITIVE:
+        document["policy"] = _PLAIN(document["policy"])
     for name in _OPTION_FLOATS:
         if document[name] is not None:
             document[name] = rounded(document[name])
@@ -77,9 +109,9 @@ def outcomes(value: ModelRow, states: Mapping[int, State]) -> list[dict[str, Any
     ]
 
 
-def prototype(number: int, state: State) -> dict[str, Any]:
+def prototype(number: int, state: State, told: Told = _PLAIN) -> dict[str, Any]:
     """An abstract state where it is referred to."""
-    return {"prototype": number, **_facts(state)}
+    return {"prototype": number, **_facts(state, told)}
 
 
 def state_summary(stored: StoredPrototype) -> dict[str, Any]:
@@ -93,14 +125,14 @@ def state_summary(stored: StoredPrototype) -> dict[str, Any]:
     }
 
 
-def plan(answer: Answer, planning_ms: float) -> dict[str, Any]:
-    """A plan."""
-    found = answer.plan
+def plan(answer: Answer, planning_ms: float, roles: Roles) -> dict[str, Any]:
+    """A plan, to a request with these roles."""
+    found, told = answer.plan, Telling(roles)
     route = found.route
-    return {
+    body = {
         "reached": route is not None,
         "reason": None if found.reason is None else found.reason.value,
-        **_route(route, answer),
+        **_route(route, answer, told),
         "policy_probability": rounded(found.policy_probability),
         "cumulative_utility": 0.0 if route is None else rounded(route.utility),
         "start": {"prototype": answer.start, "similarity": rounded(answer.start_similarity)},
@@ -109,12 +141,17 @@ def plan(answer: Answer, planning_ms: float) -> dict[str, Any]:
             "best_similarity": None if answer.best_similarity is None else rounded(answer.best_similarity),
         },
         "advice": found.advice.value,
-        "alternatives": [_route(other, answer) for other in found.alternatives],
-        "nearest": [{**prototype(near.number, near.state), "differs": list(near.differs)} for near in answer.nearest],
-        "frontier": [{**prototype(one.number, one.state), "actions": list(one.actions)} for one in answer.frontier],
+        "alternatives": [_route(other, answer, told) for other in found.alternatives],
+        "nearest": [
+            {**prototype(near.number, near.state, told), "differs": list(near.differs)} for near in answer.nearest
+        ],
+        "frontier": [
+            {**prototype(one.number, one.state, told), "actions": told(list(one.actions))} for one in answer.frontier
+        ],
         "model_version": answer.model_version,
         "planning_ms": rounded(planning_ms),
     }
+    return {**body, "unbound": told.unbound}
 
 
 def planned(answer: Answer) -> tuple[str, str]:
@@ -125,11 +162,11 @@ def planned(answer: Answer) -> tuple[str, str]:
     return "not_reached", reason.value
 
 
-def _route(route: Route | None, answer: Answer) -> dict[str, Any]:
+def _route(route: Route | None, answer: Answer, told: Told) -> dict[str, Any]:
     steps = () if route is None else route.steps
     return {
         "options": [step.option_id for step in steps],
-        "steps": [_step(step, answer) for step in steps],
+        "steps": [_step(step, answer, told) for step in steps],
         "success_probability": 0.0 if route is None else rounded(route.success_probability),
         "success_probability_lower": 0.0 if route is None else rounded(route.success_probability_lower),
         "expected_duration": 0.0 if route is None else rounded(route.duration),
@@ -138,34 +175,51 @@ def _route(route: Route | None, answer: Answer) -> dict[str, Any]:
     }
 
 
-def _step(step: PlanStep, answer: Answer) -> dict[str, Any]:
+def _step(step: PlanStep, answer: Answer, told: Told) -> dict[str, Any]:
     taken = answer.options[step.option_id]
     return {
         "option_id": step.option_id,
-        "name": taken.name,
+        "name": _name(taken, told),
         "source": taken.source,
-        "from": prototype(step.start, answer.states[step.start]),
-        "to": prototype(step.end, answer.states[step.end]),
+        "from": prototype(step.start, answer.states[step.start], told),
+        "to": prototype(step.end, answer.states[step.end], told),
         "probability": rounded(step.probability),
         "probability_lower": rounded(step.probability_lower),
         "expected_duration": rounded(step.duration),
         "expected_reward": rounded(step.reward),
         "utility": rounded(step.utility),
         "executions": step.executions,
-        "policy": taken.policy,
+        "policy": _policy(taken, told),
     }
 
 
-def doing(value: Doing) -> dict[str, Any]:
-    """What to do now."""
-    decision, option = value.decision, value.option
-    return {
+def _name(value: Named, told: Told) -> str:
+    return told_name(
+        told,
+        option_id=value.option_id,
+        name=value.name,
+        source=value.source,
+        policy=value.policy,
+        target=value.target,
+    )
+
+
+def _policy(value: Named, told: Told) -> dict[str, Any]:
+    """A declared option's policy is its owner's; a primitive's is its action."""
+    policy: dict[str, Any] = told(value.policy) if value.source == Source.PRIMITIVE else value.policy
+    return policy
+
+
+def doing(value: Doing, roles: Roles) -> dict[str, Any]:
+    """What to do now, to a request with these roles."""
+    decision, option, told = value.decision, value.option, Telling(roles)
+    body = {
         "done": decision.done,
-        "action": None if option is None else option.action,
+        "action": None if option is None else told(option.action),
         "option_id": None if option is None else option.option_id,
-        "name": None if option is None else option.name,
+        "name": None if option is None else _name(option, told),
         "source": None if option is None else option.source,
-        "policy": None if option is None else option.policy,
+        "policy": None if option is None else _policy(option, told),
         "switched": decision.switched,
         "reason": None if decision.reason is None else decision.reason.value,
         "success_probability": rounded(decision.success_probability),
@@ -173,7 +227,7 @@ def doing(value: Doing) -> dict[str, Any]:
         "executions": decision.executions,
         "candidates": [
             {
-                "action": named.action,
+                "action": told(named.action),
                 "option_id": one.option_id,
                 "success_probability": rounded(one.success_probability),
                 "executions": one.executions,
@@ -182,6 +236,7 @@ def doing(value: Doing) -> dict[str, Any]:
         ],
         "model_version": value.model_version,
     }
+    return {**body, "unbound": told.unbound}
 
 
 def namespaces(records: Sequence[NamespaceRecord]) -> dict[str, Any]:
@@ -241,7 +296,7 @@ def _outcome(y: int | None) -> int | str | None:
     return "FAIL" if y == FAIL else y
 
 
-def _facts(state: State) -> dict[str, Any]:
+def _facts(state: State, told: Told = _PLAIN) -> dict[str, Any]:
     if isinstance(state, Facts):
-        return {"facts": dict(state.values)}
+        return {"facts": told(state.values)}
     return {} if state.text is None else {"text": state.text}

@@ -12,7 +12,9 @@ from somabrain.oak.diagnosis import Diagnosis
 from somabrain.oak.documents import timestamp
 from somabrain.oak.episodes import Reported, salient_documents
 from somabrain.oak.model import Json
+from somabrain.oak.naming import Told
 from somabrain.oak.outcomes import Outcome
+from somabrain.oak.roles import roles
 from somabrain.ports import JournalEntry
 
 
@@ -42,9 +44,10 @@ def outcome(value: Outcome) -> dict[str, Any]:
 def reported_episode(
     entry: JournalEntry, told: Mapping[str, Json] | None, outcome_sequence: int | None
 ) -> dict[str, Any]:
-    """An episode as its journal row holds it, and the outcome that was told after it."""
+    """An episode as it was reported, and the outcome that was told after it."""
     request = entry.event.request or {}
-    numbers = request["prototypes"]
+    numbers, values = request["prototypes"], request.get("roles", {})
+    put_back = roles(values).told
     known = None
     if told is not None:
         known = {
@@ -55,9 +58,9 @@ def reported_episode(
         "episode_id": request["episode_id"],
         "steps": [
             {
-                "state": _shown(step["state"]),
+                "state": _shown(step["state"], put_back),
                 "prototype": number,
-                "action": step["action"],
+                "action": put_back(step["action"]),
                 "reward": step["reward"],
                 "ok": step.get("ok"),
                 "salient": step.get("salient", False),
@@ -65,9 +68,10 @@ def reported_episode(
             }
             for place, (step, number) in enumerate(zip(request["steps"], numbers[:-1], strict=True))
         ],
-        "final": _shown(request["final"]),
+        "final": _shown(request["final"], put_back),
         "final_prototype": numbers[-1],
         **{name: request[name] for name in ("terminated", "success", "group", "agent", "metadata")},
+        "roles": values,
         "outcome": known,
         "reported_at": timestamp(entry.event.timestamp_ms),
     }
@@ -100,6 +104,8 @@ def diagnosis(value: Diagnosis) -> dict[str, Any]:
     return found
 
 
-def _shown(state: Mapping[str, Json]) -> dict[str, Json]:
+def _shown(state: Mapping[str, Json], told: Told) -> dict[str, Json]:
     """A state as the caller gave it: the text, where there was one."""
-    return {"text": state["text"]} if "text" in state else dict(state)
+    if "text" in state:
+        return {"text": state["text"]}
+    return {"features": told(state["features"])} if "features" in state else dict(state)

@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from somabrain.api.present import Telling
 from somabrain.api.writes import rounded
 from somabrain.oak.learning import Calibration
 from somabrain.oak.predicting import Foretold
+from somabrain.oak.roles import Roles
 
 
-def predicted(value: Foretold) -> dict[str, Any]:
-    """The odds of a run."""
-    return {
+def predicted(value: Foretold, roles: Roles) -> dict[str, Any]:
+    """The odds of a run, its actions with the values of this request."""
+    told = Telling(roles)
+    body = {
         **_rounded(asdict(value.odds)),
         "candidates": [
             {
-                "action": action,
+                "action": told(action),
                 "success_probability": rounded(one.success_probability),
                 "executions": one.executions,
             }
@@ -25,6 +28,7 @@ def predicted(value: Foretold) -> dict[str, Any]:
         ],
         "model_version": value.model_version,
     }
+    return {**body, "unbound": told.unbound}
 
 
 def calibrated(value: Sequence[Calibration]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from somabrain.api.states import Body, Encoding, StateBody, state_at
+from somabrain.api.states import Body, Encoding, Roled, StateBody, state_at
 from somabrain.oak.documents import moment
 from somabrain.oak.ids import RESERVED_PREFIXES
 from somabrain.oak.model import NAME_MAX, Ending, Execution, OptionSpec, Termination
@@ -87,8 +87,8 @@ class TerminationBody(Body):
     max_steps: Steps | None = None
 
 
-class OptionCreate(Namespaced):
-    """What a caller declares of an option; the target is a state or a partial description of one."""
+class OptionCreate(Roled, Namespaced):
+    """What a caller declares of an option; the target is a state or a partial description of one, about `roles`."""
 
     option_id: OwnOptionId | None = None
     name: Annotated[str, Field(min_length=1, max_length=NAME_MAX)]
@@ -106,7 +106,7 @@ class OptionCreate(Namespaced):
         return OptionSpec(
             name=self.name,
             description=self.description,
-            target=state_at(self.target, encoding, "target"),
+            target=state_at(self.target, self.bound(encoding), "target"),
             policy=self.policy,
             termination=Termination(similarity=self.termination.similarity, max_steps=self.termination.max_steps),
             kappa=kappa if self.kappa is None else float(self.kappa),
@@ -122,7 +122,7 @@ class OptionReplace(OptionCreate):
     option_id: Annotated[OptionId | None, Field(json_schema_extra={"readOnly": True})] = None
 
 
-class RunBody(Body):
+class RunBody(Roled):
     """One run of an option: `rewards` of each step, or their sum `reward` with `duration`."""
 
     _forms: ClassVar[tuple[tuple[str, ...], ...]] = (("rewards",), ("reward", "duration"))
@@ -153,7 +153,8 @@ class RunBody(Body):
         return dict(reference)
 
     def execution(self, encoding: Encoding) -> Execution:
-        """The run. Raises as `StateBody.state`."""
+        """The run. Raises as `StateBody.state` and `Roled.bound`."""
+        encoding = self.bound(encoding)
         return Execution(
             start=state_at(self.start, encoding, "start"),
             final=state_at(self.final, encoding, "final"),
@@ -194,7 +195,7 @@ class ExecutionBatch(Namespaced):
     executions: Annotated[list[BatchRun], Field(min_length=1, max_length=BATCH_MAX)]
 
 
-class PlanBody(Namespaced):
+class PlanBody(Roled, Namespaced):
     """From where to where."""
 
     start_state: StateBody

@@ -26,6 +26,15 @@ from somabrain.oak.learning import facts, unit_vector
 from somabrain.oak.learning.states import COMPONENT_MAX, SAFE_INTEGER
 from somabrain.oak.model import State, Vector
 from somabrain.oak.model_document import FACTS_MAX, TEXT_MAX
+from somabrain.oak.roles import (
+    NO_ROLES,
+    ROLE_NAME_PATTERN,
+    ROLE_NUMBER_MAX,
+    ROLE_VALUE_MAX,
+    ROLES_MAX,
+    Roles,
+    roles,
+)
 from somabrain.ports import Embedder
 
 FACT_NAME_MAX = 256
@@ -45,6 +54,35 @@ class Body(BaseModel):
     """A request body: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+_NUMBER = {"type": "number", "minimum": -ROLE_NUMBER_MAX, "maximum": ROLE_NUMBER_MAX}
+_ROLES_SHAPE = {
+    "type": "object",
+    "maxProperties": ROLES_MAX,
+    "propertyNames": {"pattern": f"^{ROLE_NAME_PATTERN}$"},
+    "additionalProperties": {"anyOf": [{"type": "string", "minLength": 1, "maxLength": ROLE_VALUE_MAX}, _NUMBER]},
+    "description": "What this is about: where facts and actions name one of these values, they are stored as its role, "
+    "so that what is learned with one value serves another. No two roles have one value.",
+    "examples": [{"object": "apple 2", "place": "fridge 1"}],
+}
+
+
+class Roled(Body):
+    """A body that is about something."""
+
+    roles: Annotated[dict[StrictStr, StrictStr | StrictInt | StrictFloat], WithJsonSchema(_ROLES_SHAPE)] = Field(
+        default_factory=dict
+    )
+
+    def bound(self, encoding: Encoding) -> Encoding:
+        """The encoding for this body's states and actions. Raises as `roles`."""
+        if not self.roles:
+            return encoding
+        try:
+            return replace(encoding, roles=roles(self.roles))
+        except SomabrainError as error:
+            raise error.within("roles") from None
 
 
 class StateBody(Body):
@@ -101,9 +139,9 @@ class StateBody(Body):
         }
 
     def state(self, encoding: Encoding) -> State:
-        """The state. Raises as `facts` and `unit_vector`."""
+        """The state: facts with their roles bound, others as they are. Raises as `facts` and `unit_vector`."""
         if self.features is not None:
-            return facts(self.features)
+            return facts(encoding.roles.bind(self.features))
         if self.vector is not None:
             return unit_vector(self.vector, encoding.dimension)
         if self.vector_b64 is not None:
@@ -122,10 +160,14 @@ def state_at(body: StateBody, encoding: Encoding, *loc: str | int) -> State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """How the states of one request become vectors: its texts are embedded together, before any is read."""
+    """How the states of one request become vectors: its texts are embedded together, before any is read.
+
+    `roles` are those of the request, or of one item of a batch.
+    """
 
     dimension: int
     texts: Mapping[str, Vector]
+    roles: Roles = NO_ROLES
 
     def vector(self, text: str) -> Vector:
         """The vector of one of the request's texts, with the text."""

@@ -50,7 +50,7 @@ events_router = guarded_router("events")
 def plan(request: Request, body: PlanBody) -> Response:
     """The options that lead from a state to a target, with their odds. Finding none is an answer, with a reason."""
     services = services_of(request)
-    encoding = services.encoding(body)
+    encoding = body.bound(services.encoding(body))
     start = state_at(body.start_state, encoding, "start_state")
     target = state_at(body.target_feature, encoding, "target_feature")
     began, tenant = services.monotonic_s(), caller_of(request).principal.tenant
@@ -71,14 +71,14 @@ def plan(request: Request, body: PlanBody) -> Response:
     result, reason = present.planned(answer)
     services.metrics.planner_latency.labels(result).observe(elapsed_s)
     services.metrics.plans.labels(result, reason).inc()
-    return json_response(present.plan(answer, elapsed_s * _MS_PER_S))
+    return json_response(present.plan(answer, elapsed_s * _MS_PER_S, encoding.roles))
 
 
 @router.post("/oak/act", operation_id="act", response_model=ActAnswer, responses=refusals(404, *WITH_BODY))
 def act(request: Request, body: ActBody) -> Response:
     """What to do now on the way to a target: go on with the option that runs, its next action, or switch."""
     services = services_of(request)
-    encoding = services.encoding(body)
+    encoding = body.bound(services.encoding(body))
     state = state_at(body.state, encoding, "state")
     target = state_at(body.target_feature, encoding, "target_feature")
     tenant = caller_of(request).principal.tenant
@@ -97,7 +97,7 @@ def act(request: Request, body: ActBody) -> Response:
         services.uses.note(tenant, Namespace(body.namespace), [found.option.option_id])
     reason = found.decision.reason
     services.metrics.acts.labels("action" if reason is None else reason.value).inc()
-    return json_response(present.doing(found))
+    return json_response(present.doing(found, encoding.roles))
 
 
 @router.get("/oak/states", operation_id="state_list", response_model=a.StateList, responses=refusals(404))

@@ -12,6 +12,8 @@ from typing import Any
 
 from somabrain.oak.learning import StateIndex
 from somabrain.oak.model import Facts, Mark, Option, PrimitiveRow, Scalar, Source, State, Status
+from somabrain.oak.naming import option_name
+from somabrain.oak.roles import NO_ROLES
 from somabrain.ports import NamespaceRecord, ReadTransaction
 
 STRETCHES = 10
@@ -144,7 +146,7 @@ def _unique_facts(states: Mapping[int, State], arrivals: Mapping[int, int]) -> I
                 advice=advice,
                 names=(name,),
                 examples=tuple(
-                    {"prototype": number, "facts": dict(state.values)}
+                    {"prototype": number, "facts": NO_ROLES.told(state.values)}
                     for number, state in list(facts.items())[:EXAMPLES]
                     if name in state.values
                 ),
@@ -179,7 +181,7 @@ def _rare_actions(actions: Sequence[Option]) -> Iterable[Finding]:
             value=len(once) / len(actions),
             advice="Most actions were taken once, so nothing is known of them elsewhere: name the kind of action, and "
             "put what it is about into the facts.",
-            examples=tuple({"option_id": option.option_id, "name": option.spec.name} for option in once[:EXAMPLES]),
+            examples=tuple(_example(option) for option in once[:EXAMPLES]),
         )
 
 
@@ -199,8 +201,12 @@ def _unreached(options: Sequence[Option], index: StateIndex, record: NamespaceRe
             value=float(len(lost)),
             advice="No known state meets these targets, so no plan can lead there: report an episode that does, "
             'explore with mode "explore", or mend the target.',
-            examples=tuple({"option_id": option.option_id, "name": option.spec.name} for option in lost[:EXAMPLES]),
+            examples=tuple(_example(option) for option in lost[:EXAMPLES]),
         )
+
+
+def _example(option: Option) -> dict[str, Any]:
+    return {"option_id": option.option_id, "name": option_name(option, NO_ROLES.told)}
 
 
 def _disagreeing(rows: Sequence[PrimitiveRow], states: dict[int, State]) -> Iterable[Finding]:
@@ -222,7 +228,7 @@ def _disagreeing(rows: Sequence[PrimitiveRow], states: dict[int, State]) -> Iter
             advice="The same action in the same state often ends differently: if that is not chance, a fact that "
             "decides it is missing.",
             examples=tuple(
-                {"prototype": number, "facts": dict(state.values)}
+                {"prototype": number, "facts": NO_ROLES.told(state.values)}
                 for number, _ in worst.most_common(EXAMPLES)
                 if isinstance(state := states[number], Facts)
             ),

@@ -217,7 +217,7 @@ def execution_of_document(document: Mapping[str, Json]) -> Execution:
 
 
 def episode_document(episode: Episode) -> dict[str, Json]:
-    """An episode as journalled, its id apart."""
+    """An episode as journalled, its id apart; `roles` where it has any."""
     steps = []
     for step in episode.steps:
         said: dict[str, Json] = {} if step.ok is None else {"ok": step.ok}
@@ -233,6 +233,7 @@ def episode_document(episode: Episode) -> dict[str, Json]:
         "group": episode.group,
         "agent": episode.agent,
         "metadata": dict(episode.metadata),
+        **({"roles": dict(episode.roles)} if episode.roles else {}),
     }
 
 
@@ -261,6 +262,7 @@ def episode_of_document(document: Mapping[str, Json]) -> Episode:
         group=document["group"],
         agent=document["agent"],
         metadata=document["metadata"],
+        roles=document.get("roles", {}),
     )
 
 

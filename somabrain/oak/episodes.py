@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import rfc8785
-
 from somabrain.errors import ActionLimitError, EpisodeConflictError, StateLimitError
 from somabrain.oak.changes import Change, Stamp
 from somabrain.oak.documents import episode_digest, episode_document
@@ -19,7 +17,6 @@ from somabrain.oak.ids import action_id
 from somabrain.oak.learning import Draft, Tallies, facts_vector, stepped
 from somabrain.oak.learning.states import ANYWHERE
 from somabrain.oak.model import (
-    NAME_MAX,
     Arrivals,
     Episode,
     Evidence,
@@ -36,6 +33,7 @@ from somabrain.oak.model import (
     Step,
     Termination,
 )
+from somabrain.oak.naming import action_name
 from somabrain.ports import EpisodeRecord, NamespaceRecord, StoredPrototype, WriteTransaction
 
 
@@ -288,11 +286,10 @@ def rewards_of(episode: Episode, success_reward: float) -> list[float]:
 
 def primitive_option(option_id: str, action: Json, now_ms: int) -> Option:
     """The one-step option of an action: it may end anywhere, and its utility is what a step earns in the mean."""
-    name = action if isinstance(action, str) else rfc8785.dumps(action).decode()
     return Option(
         option_id=option_id,
         spec=OptionSpec(
-            name=name[:NAME_MAX] or option_id,
+            name=action_name(action) or option_id,
             description="",
             target=ANYWHERE,
             policy={"action": action},

@@ -41,13 +41,17 @@ class Unexplored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """An option where it is to be taken: `action` is the primitive one to take, `None` where it was declared."""
+    """An option where it is to be taken: `action` is the primitive one to take, `None` where it was declared.
+
+    `target` is `None` for the local goal option.
+    """
 
     option_id: str
     name: str
     source: str
     policy: dict[str, Json]
     action: Json
+    target: State | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +239,7 @@ def _named(query: _Query, option_id: str, at: int) -> Named:
     known = world.options.get(option_id)
     if known is not None:
         return _of_option(known, action)
-    return Named(option_id=option_id, name=option_id, source="goal", policy={}, action=action)
+    return Named(option_id=option_id, name=option_id, source="goal", policy={}, action=action, target=None)
 
 
 def _of_option(option: Option, action: Json) -> Named:
@@ -245,6 +249,7 @@ def _of_option(option: Option, action: Json) -> Named:
         source=option.source.value,
         policy=dict(option.spec.policy),
         action=action,
+        target=option.spec.target,
     )
 
 

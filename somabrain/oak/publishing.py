@@ -25,6 +25,7 @@ from somabrain.oak.model import (
     Status,
     Termination,
 )
+from somabrain.oak.naming import facts_name
 from somabrain.ports import Consolidation, NamespaceRecord, ReadTransaction, WriteTransaction
 from somabrain.tenancy import Namespace
 
@@ -150,11 +151,8 @@ def same_policy(one: OptionModel, other: OptionModel) -> bool:
 
 def state_name(state: State, number: int) -> str:
     """What people call an option by: its target."""
-    if isinstance(state, Facts):
-        name = ", ".join(f"{key}={value}" for key, value in sorted(state.values.items()))
-    else:
-        name = state.text or ""
-    return name[:NAME_MAX] or f"state {number}"
+    name = facts_name(state.values) if isinstance(state, Facts) else (state.text or "")[:NAME_MAX]
+    return name or f"state {number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,22 @@ def taught(client: TestClient) -> None:
             post(client, "/oak/episode", body)
 
 
+def test_runs_about_other_things_are_the_same_run(client: TestClient) -> None:
+    for number in range(10):
+        thing = f"thing {number}"
+        step = {"state": {"features": {"seen": thing}}, "action": {"take": thing, "into": "$bag"}}
+        body = {"steps": [step], "final": {"features": {"held": thing}}, "success": number < 8}
+        post(client, "/oak/episode", {**body, "roles": {"object": thing}})
+    asked = {"state": {"features": {"seen": "cup"}}, "roles": {"object": "cup"}}
+    found = post(client, "/oak/predict", asked)
+    assert (found["basis"], found["episodes"], found["unbound"]) == ("state", 10, [])
+    assert found["candidates"][0]["action"] == {"take": "cup", "into": "$bag"}
+    renamed = post(client, "/oak/predict", {"state": {"features": {"seen": "cup"}}})
+    assert renamed["basis"] == "prior"
+    twice = {**asked, "roles": {"object": "cup", "other": "cup"}}
+    refused(client.post("/oak/predict", json=twice), 422, "invalid_request")
+
+
 def test_before_any_run_the_odds_are_even(client: TestClient) -> None:
     found = predict(client, "start", agent="ann", steps_taken=0, steps_left=3)
     assert found == {
@@ -62,6 +78,7 @@ def test_before_any_run_the_odds_are_even(client: TestClient) -> None:
         "basis": "prior",
         "candidates": [],
         "model_version": 0,
+        "unbound": [],
     }
     assert client.get("/oak/namespaces").json()["namespaces"] == []
 

@@ -31,6 +31,7 @@ class Episode:
     """A trajectory of primitive actions (DESIGN §5.4).
 
     `terminated`: the world ended in `final`; otherwise the log was cut off there. `success` is `None` until known.
+    `roles` are the values of the roles that its facts and actions name.
     """
 
     steps: tuple[Step, ...]
@@ -40,6 +41,7 @@ class Episode:
     group: str | None = None
     agent: str | None = None
     metadata: Mapping[str, Json] = field(default_factory=dict)
+    roles: Mapping[str, str | int | float] = field(default_factory=dict)
 
     @property
     def turns(self) -> list[int]:
