@@ -24,6 +24,7 @@ WRONG = {
     "Adapters know neither the edge nor the use cases": ("somabrain/policy/document.py", "import somabrain.api"),
     "Only bootstrap opens adapters": ("somabrain/api/guard.py", "import somabrain.auth.keys"),
     "Only bootstrap and the outbox open the store": ("somabrain/app.py", "import somabrain.store"),
+    "The client knows nothing of the service": ("somabrain/client/brain.py", "import somabrain.errors"),
     "Only milvus_client imports pymilvus": ("somabrain/store/codec.py", "import pymilvus"),
     "Only kernels are compiled": ("somabrain/oak/planner/policy.py", "import numba"),
     "Only subtasks are solved sparsely": ("somabrain/oak/consolidation/salience.py", "import scipy"),
