@@ -1,7 +1,7 @@
 # What a developer runs. Every target but help and requirements sets up .venv first, and only when that is out of date.
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test serve check bench requirements
+.PHONY: help install demo test serve check bench client requirements
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -37,6 +37,9 @@ check: $(STAMP) ## lint, format, types, imports, stubs, openapi.yaml
 
 bench: $(STAMP) ## run the benchmarks; ARGS are theirs
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+client: $(STAMP) ## build the wheel of somabrain-client into dist/
+	@cd distributions/client && "$(abspath $(BIN))/python" -m hatchling build -t wheel -d "$(CURDIR)/dist"
 
 requirements: ## pin the dependencies of pyproject.toml anew, with hashes
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.txt

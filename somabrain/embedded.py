@@ -10,15 +10,29 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import structlog
 
 from common.config.settings import Settings, load_settings
 from somabrain.app import Application
 from somabrain.bootstrap import make_app
 
+LOOPBACK = "127.0.0.1"
+
 
 def open_service(folder: Path) -> InProcess:
-    """The service of the environment's settings, with its data in `folder`. Raises `ConfigurationError`."""
-    return InProcess(load_settings().model_copy(update={"somabrain_data_dir": folder}))
+    """The service of the environment's settings, with its data in `folder` and for this process alone.
+
+    What it has to say goes to the standard library's `logging`, unless the program has set up structlog. Raises
+    `ConfigurationError`.
+    """
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[structlog.processors.KeyValueRenderer(key_order=["event"])],
+            wrapper_class=structlog.stdlib.BoundLogger,
+            logger_factory=structlog.stdlib.LoggerFactory(),
+        )
+    alone = {"somabrain_data_dir": folder, "auth_mode": "none", "somabrain_host": LOOPBACK}
+    return InProcess(load_settings().model_copy(update=alone))
 
 
 class InProcess(httpx.BaseTransport):
@@ -30,7 +44,7 @@ class InProcess(httpx.BaseTransport):
         self._thread = threading.Thread(target=self._loop.run_forever, name="somabrain", daemon=True)
         self._thread.start()
         app = make_app(settings)
-        self._asgi = httpx.ASGITransport(app=app, raise_app_exceptions=False, client=("127.0.0.1", 0))
+        self._asgi = httpx.ASGITransport(app=app, raise_app_exceptions=False, client=(LOOPBACK, 0))
         self._lifespan = _lifespan(app)
         self._serves = False
         try:

@@ -15,6 +15,7 @@ from somabrain.client.answers import (
     PredictAnswer,
     RecallAnswer,
 )
+from somabrain.client.asynchronous import AsyncBrain, AsyncEpisode
 from somabrain.client.brain import Brain
 from somabrain.client.errors import (
     BrainError,
@@ -34,6 +35,8 @@ from somabrain.client.telling import State, Step
 __all__ = [
     "FAIL_OPEN_ODDS",
     "ActAnswer",
+    "AsyncBrain",
+    "AsyncEpisode",
     "Brain",
     "BrainError",
     "BusyError",
