@@ -6,6 +6,7 @@ import atexit
 import logging
 import re
 import tempfile
+import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,6 +71,7 @@ class Brain:
             self._folder = Path(queue)
         else:
             self._folder = folder / "client-queue" if url is None else queue_folder(url, key)
+        self._opening = threading.Lock()
         self._outgoing: tuple[DiskQueue, Sender] | None = None
         if self._folder.is_dir():
             self._opened()
@@ -280,8 +282,8 @@ class Brain:
             id=new_episode_id() if episode_id is None else _checked(episode_id),
             goal=facts_of(goal or {}),
             roles=roles_of(roles or {}),
-            agent=agent,
-            group=group,
+            agent=None if agent is None else str(agent),
+            group=None if group is None else str(group),
             budget=budget,
             metadata=json_of(metadata or {}),
         )
@@ -312,8 +314,8 @@ class Brain:
         """Sends what waits, for at most `CLOSE_TIMEOUT_S`, and lets go of everything. What is left stays on disk."""
         atexit.unregister(self.close)
         if self._outgoing is not None:
-            self._outgoing[1].flush(CLOSE_TIMEOUT_S)
-            self._outgoing[1].close(CLOSE_TIMEOUT_S)
+            sent = self._outgoing[1].flush(CLOSE_TIMEOUT_S)
+            self._outgoing[1].close(CLOSE_TIMEOUT_S if sent else 0.0)
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -349,19 +351,33 @@ class Brain:
         self._keep("/oak/episodes", {"namespace": self.namespace, "episodes": [body]})
 
     def _keep(self, path: str, body: Mapping[str, Any]) -> None:
-        queue, sender = self._opened()
-        if queue.add(path, body):
-            sender.wake()
+        opened = self._opened()
+        if opened is None:
+            log.warning("lost, for want of a folder to keep it in: a POST to %s", path)
+        elif opened[0].add(path, body):
+            opened[1].wake()
 
-    def _opened(self) -> tuple[DiskQueue, Sender]:
-        if self._outgoing is None:
-            try:
-                queue = DiskQueue(self._folder)
-            except OSError as error:
-                queue = DiskQueue(Path(tempfile.mkdtemp(prefix="somabrain-queue-")))
-                log.warning("%s; what is recorded waits in %s, which no later process knows", error, queue.folder)
-            self._outgoing = queue, Sender(queue, self._transport)
-        return self._outgoing
+    def _opened(self) -> tuple[DiskQueue, Sender] | None:
+        """The queue and who sends it; None where no folder can be written."""
+        with self._opening:
+            if self._outgoing is None:
+                queue = _queue_in(self._folder)
+                self._outgoing = None if queue is None else (queue, Sender(queue, self._transport))
+            return self._outgoing
+
+
+def _queue_in(folder: Path) -> DiskQueue | None:
+    try:
+        return DiskQueue(folder)
+    except OSError as error:
+        log.warning("%s: the queue can't be kept there", error)
+    try:
+        queue = DiskQueue(Path(tempfile.mkdtemp(prefix="somabrain-queue-")))
+    except OSError as error:
+        log.warning("%s: nor in any other folder", error)
+        return None
+    log.warning("what is recorded waits in %s, which no later process knows", queue.folder)
+    return queue
 
 
 def _checked(episode_id: str) -> str:

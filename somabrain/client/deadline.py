@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ PAUSE_FIRST_S = 0.25
 PAUSE_MAX_S = 15.0
 
 T = TypeVar("T")
+log = logging.getLogger("somabrain.client")
 
 
 class Deadline:
@@ -42,15 +44,21 @@ class Deadline:
         if not self._free.acquire(blocking=False):
             raise UnavailableError(f"not asked: {HANGING_MAX} questions still hang")
         answer: Future[T] = Future()
-        threading.Thread(target=self._work, args=(question, answer), name="somabrain-ask", daemon=True).start()
+        thread = threading.Thread(target=self._work, args=(question, answer), name="somabrain-ask", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the machine has no thread left, or the program ends
+            self._free.release()
+            raise UnavailableError(f"not asked: {error}") from error
         try:
             found = answer.result(self.deadline_s)
         except TimeoutError:
-            self._failed()
-            raise UnavailableError(f"no answer within {self.deadline_s} s") from None
+            late = UnavailableError(f"no answer within {self.deadline_s} s")
+            self._failed(late)
+            raise late from None
         except BrainError as error:
             if not isinstance(error, RefusedError):
-                self._failed()
+                self._failed(error)
             raise
         with self._lock:
             self._pause_s = 0.0
@@ -64,7 +72,9 @@ class Deadline:
         finally:
             self._free.release()
 
-    def _failed(self) -> None:
+    def _failed(self, error: BrainError) -> None:
         with self._lock:
+            if not self._pause_s:
+                log.warning("no odds for now: %s", error)
             self._pause_s = min(PAUSE_MAX_S, max(PAUSE_FIRST_S, 2 * self._pause_s))
             self._asks_again_at = time.monotonic() + self._pause_s

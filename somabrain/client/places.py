@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,11 @@ _ANY_NAME_BYTES = 16
 
 def queue_folder(url: str, key: str | None) -> Path:
     """One for each address and caller: what one caller recorded is never sent as another."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser())
+    given = os.environ.get("XDG_STATE_HOME")
+    try:
+        state = Path(given) if given else Path.home() / ".local" / "state"
+    except RuntimeError:  # a user without a home
+        return Path(tempfile.gettempdir()) / f"somabrain-queue-{uuid.uuid4().hex}"
     whose = hashlib.blake2b(f"{url.rstrip('/')}\n{key or ''}".encode(), digest_size=_ANY_NAME_BYTES)
     return state / "somabrain" / whose.hexdigest()
 

@@ -13,8 +13,8 @@ from typing import Any, Self, TypeVar
 
 from somabrain.client.answers import Fact, PredictAnswer
 from somabrain.client.deadline import Deadline
-from somabrain.client.errors import BrainError
-from somabrain.client.telling import action_of, facts_of, facts_with_goal, paragraph_of
+from somabrain.client.errors import BrainError, RefusedError
+from somabrain.client.telling import action_of, facts_of, facts_with_goal, number_of, paragraph_of
 
 FAIL_OPEN_ODDS = 1.0
 """The odds where the service did not answer: no run is stopped because of that."""
@@ -85,7 +85,8 @@ class StepRecorder:
 
         `ok` is what the agent says of the action itself, None where it says nothing; `reward` is what it earned.
         """
-        self._step.reward, self._step.ok, self._step.salient = float(reward), ok, salient
+        self._step.reward, self._step.salient = number_of(reward), bool(salient)
+        self._step.ok = None if ok is None else bool(ok)
         if facts is not None:
             self._episode.after(facts)
         return value
@@ -189,7 +190,7 @@ class Episode:
         if self._ended:
             self._tell_outcome(success)
         else:
-            self._success = success
+            self._success = bool(success)
 
     def __enter__(self) -> Self:
         """The episode."""
@@ -257,7 +258,8 @@ class Episode:
         try:
             answer = self._deadline.ask(lambda: self._predict(asked))
         except BrainError as error:
-            log.info("episode %s goes on without odds: %s", run.id, error)
+            level = logging.WARNING if isinstance(error, RefusedError) else logging.INFO
+            log.log(level, "episode %s goes on without odds: %s", run.id, error)
             return Told(answer=None, problem=str(error), took_s=time.monotonic() - begun)
         return Told(answer=answer, problem=None, took_s=time.monotonic() - begun)
 

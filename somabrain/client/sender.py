@@ -51,7 +51,10 @@ class Sender:
         with self._lock:
             if not self._closed and (self._thread is None or not self._thread.is_alive()):
                 self._thread = threading.Thread(target=self._run, name="somabrain-send", daemon=True)
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except RuntimeError as error:  # the machine has no thread left, or the program ends
+                    log.warning("what is recorded waits in %s: %s", self._queue.folder, error)
         self._news.set()
 
     def flush(self, timeout_s: float) -> bool:
@@ -72,7 +75,7 @@ class Sender:
         """Ends the thread; waits at most `timeout_s` for what it is sending."""
         self._closed = True
         self._news.set()
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():
             self._thread.join(timeout_s)
 
     def _run(self) -> None:

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from somabrain.client.answers import Action, ChanceAnswer, Fact, PredictAnswer
@@ -19,6 +20,8 @@ NO_FACTS = {"facts": "none"}
 """The state of an agent that knows nothing: the service takes no empty one."""
 
 GOAL_PREFIX = "goal."
+NAME_MAX = 250
+"""Longest name of a fact that is told whole: the service takes 256, and a goal's has its prefix."""
 ACTION_BYTES_MAX = 4096
 """Largest action that is told whole: half of what the service takes, which stores each `$` doubled."""
 
@@ -70,16 +73,37 @@ def step_body(step: Step) -> dict[str, Any]:
 
 def facts_of(facts: Mapping[str, Any]) -> dict[str, Fact]:
     """Facts as the service takes them. None is left out; what is no text, boolean or number is told as text."""
-    return {str(name): _fact(value) for name, value in facts.items() if value is not None}
+    return {_text(str(name))[:NAME_MAX]: _fact(value) for name, value in facts.items() if value is not None}
+
+
+def number_of(value: float) -> float:
+    """A number that JSON has: no NaN and no infinity, for which 0 stands."""
+    return float(value) if math.isfinite(value) else 0.0
+
+
+def _number(value: Real) -> Fact:
+    try:
+        number = float(value)
+    except OverflowError:
+        return str(value)
+    return number if math.isfinite(number) and abs(number) <= SAFE_INTEGER else str(value)
+
+
+def _text(value: str) -> str:
+    """Text that UTF-8 has: half a surrogate pair becomes a question mark."""
+    return value.encode(errors="replace").decode()
 
 
 def _fact(value: Any) -> Fact:
-    if isinstance(value, str | bool):
+    if isinstance(value, bool):
         return value
-    if isinstance(value, int):
-        return value if abs(value) <= SAFE_INTEGER else str(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) and abs(value) <= SAFE_INTEGER else str(value)
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, Integral):
+        whole = int(value)
+        return whole if abs(whole) <= SAFE_INTEGER else str(value)
+    if isinstance(value, Real):
+        return _number(value)
     told = json_of(value)
     return told if isinstance(told, str) else json.dumps(told, sort_keys=True, ensure_ascii=False)
 
@@ -102,15 +126,15 @@ def action_of(call: Any) -> dict[str, Any] | str:
     is: a text or a dict. Arguments given as JSON are read. Where they are too long, their SHA-256 stands for them.
     """
     if isinstance(call, str):
-        return call if len(call.encode(errors="replace")) <= ACTION_BYTES_MAX else _digest(call)
+        return _text(call) if len(call.encode(errors="replace")) <= ACTION_BYTES_MAX else _digest(call)
     name, arguments = _parts(call)
-    action = json_of(call) if name is None else {"name": str(name), "arguments": json_of(_read(arguments))}
+    action = json_of(call) if name is None else {"name": _text(str(name)), "arguments": json_of(_read(arguments))}
     if not isinstance(action, dict):
         action = {"name": str(action)}
     text = json.dumps(action, sort_keys=True)
     if len(text) <= ACTION_BYTES_MAX:
         return action
-    return {"name": str(name or "")[:ACTION_TOLD_MAX], "arguments_sha256": _digest(text)}
+    return {"name": _text(str(name or ""))[:ACTION_TOLD_MAX], "arguments_sha256": _digest(text)}
 
 
 def _digest(text: str) -> str:
@@ -146,20 +170,20 @@ def _read(arguments: Any) -> Any:
 def json_of(value: Any) -> Any:
     """The value as JSON that every reader takes; what is no JSON is told as text."""
     if isinstance(value, Mapping):
-        return {str(name): json_of(item) for name, item in value.items()}
+        return {_text(str(name)): json_of(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [json_of(item) for item in value]
     if value is None:
         return None
-    return _fact(value) if isinstance(value, str | bool | int | float) else str(value)
+    return _fact(value) if isinstance(value, str | bool | Real) else _text(str(value))
 
 
 def paragraph_of(answer: PredictAnswer, turns_left: int | None) -> str | None:
     """What runs before this one teach here, in a paragraph for a prompt; None where there were none."""
     if answer.episodes == 0:
         return None
-    where = "after as many turns" if answer.basis == "prior" else "in the situation you are in now"
     runs = "1 earlier run was" if answer.episodes == 1 else f"{answer.episodes} earlier runs were"
+    where = "as long as this one, none in this situation" if answer.basis == "prior" else "in this situation"
     odds = f"{_percent(answer.success_probability)} (between {_percent(answer.lower)} and {_percent(answer.upper)})"
     parts = [f"From experience: {runs} {where}; the odds of success from here are {odds}."]
     if answer.expected_steps is not None:

@@ -235,7 +235,7 @@ def test_advice_is_a_paragraph_with_its_numbers(brain: Brain) -> None:
         assert ep.last.answer.candidates[0].action == {"name": "open", "arguments": {"offer": 0}}
     assert message["role"] == "user"
     text = message["content"]
-    assert text.startswith("From experience: 8 earlier runs were in the situation you are in now; the odds of success ")
+    assert text.startswith("From experience: 8 earlier runs were in this situation; the odds of success ")
     assert "You have 5 left." in text
     assert 'open({"offer": 0}) succeeded in' in text
     assert "\n" not in text

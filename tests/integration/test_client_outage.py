@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,6 +163,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_two_processes_on_one_folder_send_everything_once(server: RunningServer, tmp_path: Path) -> None:
     program = f"""
 import sys
+import tempfile
 from somabrain.client import Brain
 with Brain({server.url!r}, queue={str(tmp_path / "queue")!r}) as brain:
     for number in range(20):
@@ -193,3 +195,30 @@ def test_a_server_that_dies_between_two_runs(tmp_path: Path) -> None:
         assert brain.flush(60.0), "an outcome waits for its episode"
         assert episodes_known(server) == 3
         assert reported(server, "run-3")["outcome"]["success"] is True
+
+
+def test_a_brain_that_can_write_nowhere_loses_what_it_recorded_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    with Brain(f"http://127.0.0.1:{free_port()}", queue=tmp_path / "file" / "queue") as brain:
+        assert agent(brain, "run-1")[0] == EXPECTED
+        assert brain.flush()
+    assert "lost, for want of a folder" in caplog.text
+
+
+def test_a_wrong_key_keeps_everything_until_it_is_right(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    program = Path(sys.executable).parent / "somabrain"
+    command = [program, "keys", "create", "--tenant", "acme", "--subject", "a", "--role", "brain_admin"]
+    environment = {"SOMABRAIN_KEYS_FILE": str(keys), "PATH": "/usr/bin:/bin"}
+    made = subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True)
+    [key] = [word for word in made.stdout.split() if word.startswith("sb_")]
+    with somabrain({"AUTH_MODE": "keys", "SOMABRAIN_KEYS_FILE": str(keys)}, tmp_path) as server:
+        with Brain(server.url, key=key[:-1], queue=tmp_path / "queue") as brain:
+            assert agent(brain, "run-1") == (EXPECTED, [FAIL_OPEN_ODDS] * TURNS)
+            assert not brain.flush(0.5)
+        with Brain(server.url, key=key, queue=tmp_path / "queue") as brain:
+            assert brain.flush(60.0)
+            assert brain.reported_episode("run-1").success is True
