@@ -56,12 +56,13 @@ class Deadline:
             late = UnavailableError(f"no answer within {self.deadline_s} s")
             self._failed(late)
             raise late from None
-        except BrainError as error:
-            if not isinstance(error, RefusedError):
-                self._failed(error)
+        except RefusedError:
+            self._answered()
             raise
-        with self._lock:
-            self._pause_s = 0.0
+        except BrainError as error:
+            self._failed(error)
+            raise
+        self._answered()
         return found
 
     def _work(self, question: Callable[[], T], answer: Future[T]) -> None:
@@ -71,6 +72,10 @@ class Deadline:
             answer.set_exception(error)
         finally:
             self._free.release()
+
+    def _answered(self) -> None:
+        with self._lock:
+            self._pause_s = 0.0
 
     def _failed(self, error: BrainError) -> None:
         with self._lock:

@@ -222,3 +222,15 @@ def test_a_wrong_key_keeps_everything_until_it_is_right(tmp_path: Path) -> None:
         with Brain(server.url, key=key, queue=tmp_path / "queue") as brain:
             assert brain.flush(60.0)
             assert brain.reported_episode("run-1").success is True
+
+
+def test_a_program_that_just_ends_has_sent_what_it_recorded(server: RunningServer, tmp_path: Path) -> None:
+    program = f"""
+from somabrain.client import Brain
+brain = Brain({server.url!r}, queue={str(tmp_path / "queue")!r})
+with brain.episode(episode_id="run-1") as ep, ep.step("go"):
+    raise SystemExit(3)
+"""
+    server.start()
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 3
+    assert (reported(server, "run-1")["metadata"], episodes_known(server)) == ({"raised": "SystemExit"}, 1)

@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import pytest
 import yaml
 
-from somabrain.client import Brain, Step
+from somabrain.client import AsyncBrain, AsyncEpisode, Brain, Episode, Step
 from somabrain.client import answers as client_answers
 from somabrain.client.answers import Answer
 
@@ -112,6 +112,12 @@ def test_a_method_takes_every_field_of_its_request_and_answers_its_type(operatio
     missing = request_fields(operations()[operation_id]) - taken
     assert missing == ({"idempotency_key"} if method is Brain.outcome else set())
     assert str(signature.return_annotation).removeprefix("a.") == answer
+
+
+@pytest.mark.parametrize(("plain", "awaited"), [(Brain, AsyncBrain), (Episode, AsyncEpisode)])
+def test_what_is_awaited_has_every_method(plain: type, awaited: type) -> None:
+    public = {name for name in vars(plain) if not name.startswith("_")}
+    assert public - set(vars(awaited)) == ({"after"} if plain is Episode else set())
 
 
 def test_a_step_takes_every_field() -> None:
