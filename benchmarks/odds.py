@@ -56,7 +56,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """What was told of held-out runs, the share of successes among the others, and of pairs that are known from those."""
+    """What was told of held-out runs, the share of successes among the others, and of pairs known from those."""
 
     told: Sequence[Told]
     base: float
