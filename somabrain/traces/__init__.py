@@ -1,0 +1,10 @@
+"""Agents' logs as episodes: pure converters, one module for each format.
+
+`formats.converted` is the way in: a parsed document becomes bodies of `POST /oak/episode`, each trace for itself.
+"""
+
+from __future__ import annotations
+
+from somabrain.traces.formats import Converted, Format, converted, detected, merged_spans, parts_of
+
+__all__ = ["Converted", "Format", "converted", "detected", "merged_spans", "parts_of"]
