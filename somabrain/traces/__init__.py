@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from somabrain.traces.formats import Converted, Format, converted, detected, merged_spans, parts_of
+from somabrain.traces.formats import Converted, Format, converted, converted_spans, detected, has_spans, parts_of
 
-__all__ = ["Converted", "Format", "converted", "detected", "merged_spans", "parts_of"]
+__all__ = ["Converted", "Format", "converted", "converted_spans", "detected", "has_spans", "parts_of"]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from somabrain.errors import Location, SomabrainError, TraceFormatUnknownError, TraceWithoutStepsError
 from somabrain.traces import chat, episode, episodes, spans, tau
 from somabrain.traces.model import Body, Json, Trace
-from somabrain.traces.shapes import check_document, object_at
+from somabrain.traces.shapes import check_document, list_at, object_at
 
 
 class Format(StrEnum):
@@ -62,12 +62,31 @@ def converted(document: Json, form: Format | None = None, *, arguments: bool = F
         form = detected(document) if form is None else form
         if form is not Format.OTLP:
             return [Converted(loc=(), body=_body(document, form, arguments=arguments), refusal=None)]
-        found = list(spans.traces_of(object_at(document)))
     except SomabrainError as error:
         return [Converted(loc=(), body=None, refusal=error)]
-    if not found:
-        return [Converted(loc=(), body=None, refusal=TraceWithoutStepsError("no span of generative AI"))]
-    return [_spanned(loc, one, arguments=arguments) for loc, one in found]
+    return [one for _, one in converted_spans([document], arguments=arguments)]
+
+
+def converted_spans(documents: Sequence[Json], *, arguments: bool = False) -> list[tuple[int, Converted]]:
+    """The traces of OTLP documents put together, since a trace may stand in several; with the number of the document.
+
+    It is that which has the trace's first span. Documents without any trace are one refusal.
+    """
+    found: list[tuple[int, Converted]] = []
+    resources: list[spans.Resource] = []
+    for number, document in enumerate(documents):
+        try:
+            check_document(document)
+            listed = list_at(object_at(document).get("resourceSpans"), "resourceSpans")
+        except SomabrainError as error:
+            found.append((number, Converted(loc=(), body=None, refusal=error)))
+        else:
+            resources += [spans.Resource(document=number, place=place, item=item) for place, item in enumerate(listed)]
+    for number, loc, trace in spans.traces_of(resources):
+        found.append((number, _spanned(loc, trace, arguments=arguments)))
+    if documents and not found:
+        found.append((0, Converted(loc=(), body=None, refusal=TraceWithoutStepsError("no span of generative AI"))))
+    return found
 
 
 def _spanned(loc: Location, found: Trace | SomabrainError, *, arguments: bool) -> Converted:
@@ -98,7 +117,6 @@ def parts_of(document: Json) -> Sequence[Json]:
     return [document] if first is None or (isinstance(first, dict) and "role" in first) else document
 
 
-def merged_spans(documents: Iterable[Mapping[str, Json]]) -> dict[str, Json]:
-    """One OTLP document of many: a trace's spans may have been sent in several. Those that are none count as empty."""
-    lists = (document.get("resourceSpans") for document in documents)
-    return {"resourceSpans": [one for listed in lists if isinstance(listed, list) for one in listed]}
+def has_spans(document: Json) -> bool:
+    """Whether a document is OTLP JSON, so that its traces may go on in others."""
+    return isinstance(document, dict) and "resourceSpans" in document

@@ -8,7 +8,7 @@ in any order and be sent twice. They are one trace where they share `gen_ai.conv
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from somabrain.errors import Location, SomabrainError, TraceOrderError
@@ -41,6 +41,7 @@ class Span:
     attributes: Mapping[str, Json]
     service: str | None
     code: Json
+    document: int = field(compare=False)
     loc: Location = field(compare=False)
 
     @property
@@ -49,35 +50,48 @@ class Span:
         return self.attributes.get("gen_ai.operation.name")
 
 
-def traces_of(document: Mapping[str, Json]) -> Iterator[tuple[Location, Trace | SomabrainError]]:
-    """Each trace of the document or why it is refused, with the place of its first span.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """An entry of `resourceSpans`: number `place` of document number `document`."""
 
-    A span that can't be read is a refusal of its own, and of the trace that it names. Raises `TraceInvalidError` where
-    the document is not OTLP JSON. Traces without an operation of generative AI are none of these.
+    document: int
+    place: int
+    item: Json
+
+
+Found = tuple[int, Location, Trace | SomabrainError]
+"""A trace or why it is refused, with the document and the place of its first span."""
+
+
+def traces_of(resources: Iterable[Resource]) -> Iterator[Found]:
+    """Each trace, or why it is refused.
+
+    A span that can't be read is a refusal of its own, and of the trace that it names. Traces without an operation of
+    generative AI are none of these.
     """
     spans: list[Span] = []
     spoilt: set[str] = set()
-    for place, item in enumerate(list_at(document.get("resourceSpans"), "resourceSpans")):
-        resource: Location = ("resourceSpans", place)
+    for resource in resources:
+        place: Location = ("resourceSpans", resource.place)
         try:
-            entries = list(_entries(item, resource))
+            entries = list(_entries(resource.item, place))
         except SomabrainError as error:
-            yield resource, error
+            yield resource.document, place, error
             continue
         for loc, entry, service in entries:
             try:
-                spans.append(_span(entry, service, loc))
+                spans.append(_span(entry, service, resource.document, loc))
             except SomabrainError as error:
                 trace = entry.get("traceId") if isinstance(entry, dict) else None
                 spoilt.update([trace] if isinstance(trace, str) else [])
-                yield loc, error
+                yield resource.document, loc, error
     for key, members in _grouped(spans).items():
         if spoilt.isdisjoint(span.trace for span in members) and any(span.operation is not None for span in members):
-            loc = members[0].loc
+            first = members[0]
             try:
-                yield loc, _trace(key, members)
+                yield first.document, first.loc, _trace(key, members)
             except SomabrainError as error:
-                yield loc, error
+                yield first.document, first.loc, error
 
 
 def _entries(item: Json, loc: Location) -> Iterator[tuple[Location, Json, str | None]]:
@@ -91,7 +105,7 @@ def _entries(item: Json, loc: Location) -> Iterator[tuple[Location, Json, str | 
             yield (*where, "spans", p), span, service if isinstance(service, str) else None
 
 
-def _span(entry: Json, service: str | None, loc: Location) -> Span:
+def _span(entry: Json, service: str | None, document: int, loc: Location) -> Span:
     span = object_at(entry, *loc)
     status = object_at(span.get("status", {}), *loc, "status")
     start = _time(span.get("startTimeUnixNano"), *loc, "startTimeUnixNano")
@@ -106,6 +120,7 @@ def _span(entry: Json, service: str | None, loc: Location) -> Span:
         attributes=_attributes(span.get("attributes", []), *loc),
         service=service,
         code=status.get("code", 0),
+        document=document,
         loc=loc,
     )
 
