@@ -95,7 +95,7 @@ def _traces(path: Path, bar: Progress, behind: int, *, form: Format | None, argu
                 for one in converted(document, form, arguments=arguments):
                     yield _found(where, one)
                 continue
-            size += piece.size
+            size += piece.size // len(documents)
             if size > FILE_BYTES_MAX:
                 refusal = TraceTooLargeError(
                     f"more than {FILE_BYTES_MAX} bytes of spans in one file; split it by traces"

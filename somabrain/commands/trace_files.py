@@ -116,19 +116,21 @@ def _whole(raw: BufferedReader, stream: Stream) -> Iterator[Piece]:
 def split(content: bytes) -> Iterator[tuple[int | None, int, bytes]]:
     """The documents of a JSON text, each with its number and place: those of a list, unless it is one of chat messages.
 
-    Parted by brackets and commas alone, so that a document that is not JSON does not hide those after it.
+    Parted by brackets and commas alone, so that a document that is not JSON does not hide those after it. A list that
+    has no end ends with an empty document.
     """
     start = len(content) - len(content.lstrip())
     if content[start : start + 1] != b"[":
         yield None, start, content[start:]
         return
-    depth, begin, item = 0, start + 1, 0
+    depth, begin, item, whole = 0, start + 1, 0, True
     for token in _TOKEN.finditer(content, start):
         sign = token[0][:1] if len(token[0]) == 1 else b""
         depth += (sign in {b"[", b"{"}) - (sign in {b"]", b"}"})
-        if sign == b'"':
+        whole = sign != b'"'
+        if not whole:
             break
-        if (sign == b"," and depth == 1) or (sign == b"]" and depth == 0):
+        if (sign == b"," and depth == 1) or depth == 0:
             part = content[begin : token.start()]
             if item == 0 and (not part.strip() or _is_message(part)):
                 yield None, start, content[start:]
@@ -139,6 +141,9 @@ def split(content: bytes) -> Iterator[tuple[int | None, int, bytes]]:
                 break
     if content[begin:].strip():
         yield item, begin, content[begin:]
+        item += 1
+    if depth > 0 and whole:
+        yield item, len(content), b""
 
 
 def _is_message(part: bytes) -> bool:
@@ -153,7 +158,7 @@ def _piece(text: bytes, line: int, read: int) -> Piece:
     try:
         return Piece(line=line, read=read, size=len(text), document=orjson.loads(text))
     except orjson.JSONDecodeError as error:
-        refusal = TraceNotJsonError(f"not JSON: {error}")
+        refusal = TraceNotJsonError(str(error) if text.strip() else "the file ends before its end")
         return Piece(line=line, read=read, size=len(text), document=None, refusal=refusal)
 
 

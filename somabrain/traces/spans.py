@@ -111,8 +111,11 @@ def _span(entry: Json, service: str | None, document: int, loc: Location) -> Spa
     start = _time(span.get("startTimeUnixNano"), *loc, "startTimeUnixNano")
     if start == 0:
         raise refused("a span has a time at which it started", *loc, "startTimeUnixNano")
+    trace = text_at(span.get("traceId"), *loc, "traceId")
+    if not trace:
+        raise refused("a span names its trace", *loc, "traceId")
     return Span(
-        trace=text_at(span.get("traceId"), *loc, "traceId"),
+        trace=trace,
         id=text_at(span.get("spanId"), *loc, "spanId"),
         parent=text_at(span.get("parentSpanId", ""), *loc, "parentSpanId"),
         start=start,
