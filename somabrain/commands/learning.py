@@ -51,7 +51,7 @@ def format_argument(name: str) -> Format:
 def learn_from(server: Server, files: Sequence[Path], *, form: Format | None, arguments: bool, as_json: bool) -> None:
     """Learns from every trace of the files; ends with status 1 where one was refused, 2 where nobody answers."""
     total = sum(path.stat().st_size for path in files if path.is_file())
-    with progress_bar("learning (KiB)", total // _KIB) as bar:
+    with progress_bar("learning (KiB)", -(-total // _KIB)) as bar:
         batches = _Batches(server)
         behind = 0
         for path in files:
@@ -59,7 +59,7 @@ def learn_from(server: Server, files: Sequence[Path], *, form: Format | None, ar
                 batches.add(found)
             behind += path.stat().st_size if path.is_file() else 0
         batches.send()
-        bar.update(bar.task_ids[0], completed=total // _KIB)
+        bar.update(bar.task_ids[0], completed=-(-total // _KIB))
     counts = {"learned": batches.learned, "known": batches.known, "refused": batches.refused}
     if as_json:
         print_json(counts)
