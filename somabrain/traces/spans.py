@@ -1,9 +1,8 @@
 """OpenTelemetry spans of generative AI, as OTLP JSON: each `execute_tool` span is a call.
 
-Names follow the semantic conventions for generative AI (open-telemetry/semantic-conventions, docs/gen-ai, status
-"development", version 1.37 and later); the JSON is that of OTLP 1.x, in which 64-bit numbers are texts. Spans may stand
-in any order and be sent twice. They are one trace where they share `gen_ai.conversation.id`, else where they share
-`traceId`.
+Names follow OpenTelemetry's semantic conventions for generative AI (docs/gen-ai, of status "development" in 2026); the
+JSON is that of OTLP 1.x, in which 64-bit numbers are texts. Spans may stand in any order and be sent twice. They are
+one trace where they share `gen_ai.conversation.id`, else where they share `traceId`.
 """
 
 from __future__ import annotations

@@ -147,3 +147,17 @@ def test_no_server_is_status_2_and_one_line(tmp_path: Path) -> None:
     lines = [line for line in done.stderr.splitlines() if line.startswith("somabrain: ")]
     assert (done.returncode, len(lines)) == (2, 1), done.stderr
     assert "somabrain serve" in lines[0]
+
+
+def test_what_is_too_large_for_a_request_is_sent_in_parts_or_refused(tmp_path: Path) -> None:
+    def long(number: int, calls: int) -> str:
+        return json.dumps([message for _ in range(calls) for message in talk(number)["messages"]])
+
+    written = [long(number, 20) for number in range(9)]
+    written[4] = long(4, 2000)
+    (tmp_path / "x.jsonl").write_text("\n".join(written))
+    with somabrain({"MILVUS_URI": "off", "BODY_BATCH_MAX_BYTES": "20000"}, tmp_path) as small:
+        done = learn(small.url, tmp_path, "x.jsonl", "--json")
+        assert (done.returncode, counts(done)) == (1, (8, 0, 1)), done.stderr
+        assert "x.jsonl:5: body_too_large: " in done.stderr
+        assert runs(small, "default") == 160
