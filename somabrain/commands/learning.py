@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import orjson
@@ -152,8 +152,8 @@ class _Batches:
                 self._count(response.json()["results"], before)
                 continue
             problem = problem_of(response)
-            if response.status_code not in _AT_FAULT:
-                self._give_up(f"{response.status_code} {problem.get('code', '')}: {problem.get('detail', '')}")
+            if response.status_code not in _AT_FAULT or _of_namespace(problem):
+                self._give_up(_line(response))
             reasons = _reasons(problem, len(batch))
             if not reasons and len(batch) > 1:
                 middle = len(batch) // 2
@@ -172,8 +172,7 @@ class _Batches:
         """The namespace's version now: an episode of a later one is new."""
         response = self._answer("GET", "/oak/namespaces", None)
         if response.is_error:
-            problem = problem_of(response)
-            self._give_up(f"{response.status_code} {problem.get('code', '')}: {problem.get('detail', '')}")
+            self._give_up(_line(response))
         found = (
             one["model_version"] for one in response.json()["namespaces"] if one["namespace"] == self._server.namespace
         )
@@ -201,9 +200,19 @@ class _Batches:
         self.refused += 1
         err.print(f"{found.where}: {code}: {reason}", markup=False)
 
-    def _give_up(self, reason: str) -> None:
+    def _give_up(self, reason: str) -> NoReturn:
         counts = f"{self.learned} episodes learned, {self.known} known already, {self.refused} traces refused"
         fail(f"{reason}; before that {counts}: run it again", EXIT_CONFIGURATION)
+
+
+def _line(response: httpx.Response) -> str:
+    problem = problem_of(response)
+    return f"{response.status_code} {problem.get('code', '')}: {problem.get('detail', '')}"
+
+
+def _of_namespace(problem: dict[str, Any]) -> bool:
+    """Whether the namespace is at fault, and no episode."""
+    return any(error.get("loc") == ["namespace"] for error in problem.get("errors", []))
 
 
 def _reasons(problem: dict[str, Any], count: int) -> dict[int, str]:

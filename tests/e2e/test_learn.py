@@ -139,6 +139,9 @@ def test_arguments_and_a_named_format(server: RunningServer, tmp_path: Path) -> 
     wrong = learn(server.url, tmp_path, "x.jsonl", "-n", "arguments", "--format", "otlp", "--json")
     assert (wrong.returncode, counts(wrong)) == (1, (0, 0, 3))
     assert learn(server.url, tmp_path, "x.jsonl", "--format", "xml").returncode == 2
+    misnamed = learn(server.url, tmp_path, "x.jsonl", "-n", "no name")
+    assert (misnamed.returncode, "0 episodes learned" in misnamed.stderr) == (2, True)
+    assert "x.jsonl:" not in misnamed.stderr
 
 
 def test_no_server_is_status_2_and_one_line(tmp_path: Path) -> None:
