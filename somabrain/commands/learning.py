@@ -18,7 +18,7 @@ from somabrain.commands.output import EXIT_CONFIGURATION, err, fail, out, print_
 from somabrain.commands.remote import Server, problem_of
 from somabrain.commands.trace_files import FILE_BYTES_MAX, pieces
 from somabrain.errors import SomabrainError, TraceTooLargeError
-from somabrain.traces import Converted, Format, converted, converted_spans, has_spans, parts_of
+from somabrain.traces import Converted, Format, converted, converted_spans, has_spans, parts_of, without_contents
 
 BATCH_EPISODES = 100
 """Most episodes of a request (DESIGN §7)."""
@@ -102,7 +102,7 @@ def _traces(path: Path, bar: Progress, behind: int, *, form: Format | None, argu
                 )
                 yield _Found(where=where, episode=b"", refusal=refusal)
             else:
-                spans.append(document)
+                spans.append(without_contents(document))
                 places.append(where)
     for number, one in converted_spans(spans, arguments=arguments):
         yield _found(places[number], one)

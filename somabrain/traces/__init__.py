@@ -6,5 +6,15 @@
 from __future__ import annotations
 
 from somabrain.traces.formats import Converted, Format, converted, converted_spans, detected, has_spans, parts_of
+from somabrain.traces.spans import without_contents
 
-__all__ = ["Converted", "Format", "converted", "converted_spans", "detected", "has_spans", "parts_of"]
+__all__ = [
+    "Converted",
+    "Format",
+    "converted",
+    "converted_spans",
+    "detected",
+    "has_spans",
+    "parts_of",
+    "without_contents",
+]

@@ -23,6 +23,23 @@ MODEL = ("chat", "generate_content", "text_completion")
 OK, ERROR = (1, "STATUS_CODE_OK"), (2, "STATUS_CODE_ERROR")
 """Status codes; one that is not set is neither."""
 
+USED = frozenset(
+    {
+        "error.type",
+        "gen_ai.agent.name",
+        "gen_ai.conversation.id",
+        "gen_ai.operation.name",
+        "gen_ai.tool.call.arguments",
+        "gen_ai.tool.call.id",
+        "gen_ai.tool.call.result",
+        "gen_ai.tool.name",
+        "service.name",
+    }
+)
+"""The attributes that are read."""
+LEFT_OUT = frozenset({"events", "links", "name"})
+"""Fields of a span that are not."""
+
 NANOSECONDS_DIGITS = 20
 """Most digits of a time: those of 2^64."""
 ATTRIBUTE_DEPTH_MAX = 16
@@ -91,6 +108,34 @@ def traces_of(resources: Iterable[Resource]) -> Iterator[Found]:
                 yield first.document, first.loc, _trace(key, members)
             except SomabrainError as error:
                 yield first.document, first.loc, error
+
+
+def without_contents(document: Json) -> Json:
+    """The document with what is read, so that many fit in memory: prompts and answers are most of it.
+
+    Its traces are the same, but that nothing is refused for what is left out. What is read and is not as it should be
+    stays, to be refused.
+    """
+    if not isinstance(document, dict) or not isinstance(document.get("resourceSpans"), list):
+        return document
+    return {"resourceSpans": [_lighter(resource) for resource in document["resourceSpans"]]}
+
+
+def _lighter(item: Json) -> Json:
+    """A resource, a scope or a span, with what is read of it and of those inside."""
+    if not isinstance(item, dict):
+        return item
+    kept = {name: value for name, value in item.items() if name not in LEFT_OUT}
+    for name in ("scopeSpans", "spans"):
+        if isinstance(kept.get(name), list):
+            kept[name] = [_lighter(one) for one in kept[name]]
+    if isinstance(kept.get("attributes"), list):
+        kept["attributes"] = [entry for entry in kept["attributes"] if not _unread(entry)]
+    return kept
+
+
+def _unread(entry: Json) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("key"), str) and entry["key"] not in USED
 
 
 def _entries(item: Json, loc: Location) -> Iterator[tuple[Location, Json, str | None]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
-from somabrain.traces import Converted, converted, converted_spans
+from benchmarks.hostile_traces import spans, spoilt
+from somabrain.traces import Converted, converted, converted_spans, without_contents
 
 Json = dict[str, Any]
 START = 1_700_000_000_000_000_000
@@ -130,3 +132,18 @@ def test_attributes_of_every_kind_are_read_and_arguments_kept() -> None:
     (text,) = converted(document(span(1, attributes={"gen_ai.tool.call.arguments": '{"a": 1}'})), arguments=True)
     assert text.body is not None
     assert text.body["steps"][0]["action"] == {"tool": "look", "arguments": {"a": 1}}
+
+
+def test_without_contents_the_traces_are_the_same() -> None:
+    talk = {"gen_ai.input.messages": "x" * 10_000, "gen_ai.tool.call.result": "Error: no"}
+    full = document(span(1, attributes=talk, events=[{"name": "exception"}], name="execute_tool look"), span(2, "chat"))
+    light = without_contents(full)
+    assert converted(light) == converted(full)
+    assert len(str(light)) < len(str(full)) - 10_000
+    random = Random(5)
+    for number in range(2000):
+        odd = spans(random, number)
+        for _ in range(number % 3):
+            odd = spoilt(odd, random)
+        light_ones = [one.body for one in converted(without_contents(odd), arguments=True)]
+        assert all(one.body in light_ones for one in converted(odd, arguments=True) if one.body)
