@@ -357,3 +357,7 @@ def _settings() -> Settings:
     except SettingsError as error:
         typer.echo(f"somabrain: {error}", err=True)
         raise typer.Exit(2) from None
+
+
+if __name__ == "__main__":
+    main()
