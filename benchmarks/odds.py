@@ -3,12 +3,15 @@
     python -m benchmarks.odds [--seeds 3] [--in-process] [--data ../shared/data/alfworld] [--check]
 
 Each seed splits the 95 tasks of the ALFWorld logs (README beside them) 80/20. The training part is posted as episodes,
-each step with its turn; the turn is no fact of a state. Then `/oak/predict` is asked before each turn of the held-out
-logs, with the agent and the turns taken, and nothing is learned from them. Beside it stand the base rate of the
-training part, and its share of successes by kind of goal and turn. ECE has ten bins of equal width. Stopping a run at
-its first odds below a threshold saves the turns that it had left, and loses it where it would have succeeded.
+each step with its turn, the target and the destination as roles; the turn is no fact of a state. Then `/oak/predict`
+is asked before each turn of the held-out logs, with the agent and the turns taken, and nothing is learned from them.
+Beside it stand the base rate of the training part, and its share of successes by kind of goal and turn. ECE has ten
+bins of equal width. Stopping a run at its first odds below a threshold saves the turns that it had left, and loses it
+where it would have succeeded. A pair of a held-out state and the action taken there, with all its arguments, is known
+where the exported model has a row of it; without roles, where it would have one.
 
-Times are those of one client of a server process with what the last split taught, over one kept connection.
+Times are those of one client over one kept connection, with what the last split taught; of a server process only, not
+with `--in-process`.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import gzip
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -29,12 +32,17 @@ import orjson
 from benchmarks.environments.alfworld import DATA, TRAINING
 from benchmarks.environments.harness import Json, Row, World, parser, service, show
 from benchmarks.figures import percentile, timed
+from somabrain.oak.roles import NO_ROLES, Roles, roles
 
 BINS = 10
 THRESHOLD = 0.1
 SHRINKAGE = 2.0
 BRIER_MAX, ECE_MAX, P99_MS_MAX = 0.14, 0.05, 3.0
+PAIRS_MIN = 0.88
 REQUESTS = 2_000
+
+Pair = tuple[bytes, ...]
+"""A state's facts and an action as JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +56,12 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """What was told of the runs of held-out tasks, and the share of successes among those of the others."""
+    """What was told of held-out runs, the share of successes among the others, and of pairs known from those."""
 
     told: Sequence[Told]
     base: float
+    pairs: float
+    pairs_without: float
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -65,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     with service(in_process=given.in_process) as http:
         splits = [_measured(http, logs, seed) for seed in range(given.seeds)]
         seconds = time.perf_counter() - began
-        times = _times(http, f"split-{given.seeds - 1}", logs)
+        times = [] if given.in_process else _times(http, f"split-{given.seeds - 1}", logs)
     return show("ALFWorld, unseen tasks: odds before each turn", [*_rows(splits, seconds), *times], check=given.check)
 
 
@@ -94,7 +104,13 @@ def _measured(http: httpx.Client, logs: Sequence[Json], seed: int) -> Split:
                     success=log["success"],
                 )
             )
-    return Split(told=told, base=base)
+    testing = [log for log in logs if log["group"] in held]
+    return Split(
+        told=told,
+        base=base,
+        pairs=_known(testing, _pairs_of(world.get("/oak/model")), _roles),
+        pairs_without=_known(testing, _pairs(training, _no_roles), _no_roles),
+    )
 
 
 def _episode(log: Json) -> Json:
@@ -103,12 +119,54 @@ def _episode(log: Json) -> Json:
         "agent": log["agent"],
         "group": log["group"],
         "success": log["success"],
+        "roles": _role_values(log),
         "steps": [
-            {"state": _state(step["state"]), "action": step["action"]["name"], "turn": step["turn"]}
-            for step in log["steps"]
+            {"state": _state(step["state"]), "action": step["action"], "turn": step["turn"]} for step in log["steps"]
         ],
         "final": _state(log["final_state"]),
     }
+
+
+def _role_values(log: Json) -> dict[str, str]:
+    """The target, and the destination where it is another."""
+    known = {"target": log["target"], "destination": log["dest"]}
+    return {name: value for name, value in known.items() if value and (name == "target" or value != log["target"])}
+
+
+def _roles(log: Json) -> Roles:
+    return roles(_role_values(log))
+
+
+def _no_roles(_log: Json) -> Roles:
+    return NO_ROLES
+
+
+def _pairs(logs: Sequence[Json], roles_of: Callable[[Json], Roles]) -> Counter[Pair]:
+    """States and the actions taken there, as they are stored."""
+    return Counter(
+        tuple(
+            orjson.dumps(roles_of(log).bind(part), option=orjson.OPT_SORT_KEYS)
+            for part in (_state(step["state"])["features"], step["action"])
+        )
+        for log in logs
+        for step in log["steps"]
+    )
+
+
+def _pairs_of(model: Json) -> Collection[Pair]:
+    """Those of an exported model's rows."""
+    states = [orjson.dumps(one["features"], option=orjson.OPT_SORT_KEYS) for one in model["prototypes"]]
+    policies = {one["option_id"]: one["policy"] for one in model["options"]}
+    actions = [
+        orjson.dumps(policies[name]["action"], option=orjson.OPT_SORT_KEYS) for name in model["primitives"]["actions"]
+    ]
+    return {(states[row["start"]], actions[row["action"]]) for row in model["primitives"]["rows"]}
+
+
+def _known(logs: Sequence[Json], known: Collection[Pair], roles_of: Callable[[Json], Roles]) -> float:
+    """The share of the logs' pairs that are known."""
+    asked = _pairs(logs, roles_of)
+    return sum(times for pair, times in asked.items() if pair in known) / asked.total()
 
 
 def _state(facts: Mapping[str, str | int | bool]) -> Json:
@@ -125,7 +183,9 @@ def _turns(log: Json) -> Iterator[tuple[int, Json]]:
 
 
 def _odds(world: World, log: Json, turn: int, state: Json) -> Json:
-    return world.post("/oak/predict", {"state": state, "agent": log["agent"], "steps_taken": turn})
+    return world.post(
+        "/oak/predict", {"state": state, "agent": log["agent"], "steps_taken": turn, "roles": _role_values(log)}
+    )
 
 
 def _rows(splits: Sequence[Split], seconds: float) -> list[Row]:
@@ -157,6 +217,14 @@ def _rows(splits: Sequence[Split], seconds: float) -> list[Row]:
         ),
         _row(f"turns saved by stopping below {THRESHOLD}", [saved for saved, _ in stopped]),
         _row("successes lost by it", [lost for _, lost in stopped]),
+        _row("pairs of state and action known, without roles", [of.pairs_without for of in splits]),
+        Row(
+            name="pairs of state and action known, with roles",
+            values=[of.pairs for of in splits],
+            bar=f"mean >= {PAIRS_MIN}",
+            met=fmean(of.pairs for of in splits) >= PAIRS_MIN,
+            seconds=0.0,
+        ),
     ]
 
 
@@ -196,7 +264,8 @@ def _times(http: httpx.Client, namespace: str, logs: Sequence[Json]) -> list[Row
 
         def ask(kept: bool = kept, questions: Iterator[tuple[int, tuple[Json, int, Json]]] = questions) -> None:  # noqa: FBT001
             number, (log, turn, state) = next(questions)
-            body = {"state": state, "agent": log["agent"], "steps_taken": turn, "steps_left": 5 - min(turn, 5)}
+            body = {"state": state, "agent": log["agent"], "steps_taken": turn, "roles": _role_values(log)}
+            body["steps_left"] = 5 - min(turn, 5)
             world.post("/oak/predict", {**body, "episode_id": f"run-{number}"} if kept else body)
 
         spent = timed(ask, REQUESTS - 3)

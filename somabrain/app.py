@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from somabrain.api import errors, experience, health, memories, odds, options, worlds
+from somabrain.api import errors, experience, health, memories, odds, options, traces, worlds
 from somabrain.api.description import complete
 from somabrain.api.edge import RequestEdge
 from somabrain.api.guard import GuardedRoute, Usage
@@ -99,8 +99,15 @@ def create_app(
     if settings.metrics_on_main_port:
         routers.append(health.metrics_router)
     if settings.serves_requests:
-        routers += [options.router, worlds.router, worlds.events_router]
-        routers += [experience.router, odds.router, memories.router]
+        routers += [
+            options.router,
+            worlds.router,
+            worlds.events_router,
+            experience.router,
+            traces.router,
+            odds.router,
+            memories.router,
+        ]
     for router in routers:
         app.router.routes.extend(router.routes)
     unguarded = [path for path, guarded in guarded_paths(app) if not guarded and path not in PUBLIC]

@@ -114,6 +114,28 @@ def option_show(
 
 
 @app.command()
+def learn(
+    files: Annotated[list[Path], typer.Argument(help="Traces: .jsonl, .ndjson or .json files, each also with .gz.")],
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    namespace: NamespaceOption = "default",
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="openai, tau-bench, otlp, somabrain or alfworld.", show_default="found out"),
+    ] = None,
+    arguments: Annotated[
+        bool, typer.Option("--arguments", help="An action is a tool with its arguments, not the tool alone.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Learn from agents' logs: each trace is one episode, however often it is read; status 1 where one was refused."""
+    from somabrain.commands.learning import format_argument, learn_from
+
+    found = None if form is None else format_argument(form)
+    learn_from(_server(url, key, namespace), files, form=found, arguments=arguments, as_json=as_json)
+
+
+@app.command()
 def consolidate(
     url: Url = DEFAULT_URL, key: Key = None, namespace: NamespaceOption = "default", as_json: AsJson = False
 ) -> None:
@@ -335,3 +357,7 @@ def _settings() -> Settings:
     except SettingsError as error:
         typer.echo(f"somabrain: {error}", err=True)
         raise typer.Exit(2) from None
+
+
+if __name__ == "__main__":
+    main()

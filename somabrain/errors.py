@@ -82,6 +82,62 @@ class EmbedderUnavailableError(SomabrainError):
     code = "embedder_unavailable"
 
 
+class TraceInvalidError(InvalidRequestError):
+    """The trace is not what its format says.
+
+    The detail names the place in the trace. Mend it, or name the format it has with `--format`; other traces are not
+    concerned.
+    """
+
+    code = "trace_invalid"
+
+
+class TraceFormatUnknownError(TraceInvalidError):
+    """The trace has no format that is known.
+
+    It is a list of chat messages or an object with `messages`, `traj`, `resourceSpans`, or `steps`. Export it in one of
+    these forms.
+    """
+
+    code = "trace_format_unknown"
+
+
+class TraceNotJsonError(TraceInvalidError):
+    """The trace is not JSON.
+
+    Its line was cut or written by something else. NaN, Infinity and lone surrogates are not JSON either (RFC 8259).
+    """
+
+    code = "trace_not_json"
+
+
+class TraceTooLargeError(TraceInvalidError):
+    """The trace is larger than what is taken.
+
+    The detail names the limit. Split it, or leave out what no fact is made of, as the contents of documents.
+    """
+
+    code = "trace_too_large"
+
+
+class TraceWithoutStepsError(TraceInvalidError):
+    """The trace has no tool call and no step.
+
+    Nothing can be learned from it: leave it out.
+    """
+
+    code = "trace_without_steps"
+
+
+class TraceOrderError(TraceInvalidError):
+    """A tool's result does not follow the call that it answers.
+
+    Give the messages in the order in which they were written, from the first on, each once.
+    """
+
+    code = "trace_order"
+
+
 class OptionExistsError(SomabrainError):
     """An option with this id exists, active or retired.
 

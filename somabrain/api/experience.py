@@ -41,7 +41,7 @@ def episode_record(request: Request, body: EpisodeBody, idempotency_key: Idempot
         episode_id, known = body.episode_id or services.new_event_id(), tx.sequence()
         with services.metrics.learning_latency.time():
             reported = services.manager.record_episode(tx, Namespace(body.namespace), episode_id, episode, stamp)
-        _count(services, known, [(reported, body.success)])
+        count_told(services, known, [(reported, body.success)])
         return json_response(present.episode(reported))
 
     return write(request, idempotency_key, work)
@@ -67,7 +67,7 @@ def episode_record_batch(request: Request, body: EpisodeBatch, idempotency_key: 
         known = tx.sequence()
         with services.metrics.learning_latency.time():
             reported: list[Reported] = services.manager.record_episodes(tx, Namespace(body.namespace), episodes, stamp)
-        _count(services, known, zip(reported, (item.success for item in body.episodes), strict=True))
+        count_told(services, known, zip(reported, (item.success for item in body.episodes), strict=True))
         return json_response({"results": [present.episode(one) for one in reported]})
 
     return write(request, idempotency_key, work)
@@ -152,7 +152,7 @@ def diagnosis_get(request: Request, namespace: NamespaceQuery = DEFAULT_NAMESPAC
     return json_response(present.diagnosis(found))
 
 
-def _count(services: Services, known: int, told: Iterable[tuple[Reported, bool | None]]) -> None:
+def count_told(services: Services, known: int, told: Iterable[tuple[Reported, bool | None]]) -> None:
     """Counts the episodes that journal rows above `known` tell, each once."""
     new = {reported.episode_id: success for reported, success in told if reported.model_version > known}
     for success in new.values():

@@ -33,6 +33,28 @@ class EpisodeAnswers(Answer):
     results: list[EpisodeAnswer]
 
 
+class TraceRefusal(Answer):
+    """Why a trace was not learned from; `loc` is the place in it."""
+
+    code: str
+    detail: str
+    loc: list[str | int]
+
+
+class TraceAnswer(Answer):
+    """What became of a trace: `trace` is its number in the request, which with spans may stand for several, or none."""
+
+    trace: int
+    episode: EpisodeAnswer | None
+    refusal: TraceRefusal | None
+
+
+class TraceAnswers(Answer):
+    """The single answers, in the order of the request."""
+
+    results: list[TraceAnswer]
+
+
 class EpisodeOutcomeAnswer(Answer):
     """An outcome that was told after its episode."""
 

@@ -65,6 +65,7 @@ ACTIONS: Mapping[str, Action] = {
     "execution_record_batch": Action("option", BodyKind.BATCH),
     "episode_record": Action("episode", BodyKind.BATCH),
     "episode_record_batch": Action("episode", BodyKind.BATCH),
+    "trace_record_batch": Action("episode", BodyKind.BATCH),
     "episode_outcome": Action("episode", BodyKind.SINGLE),
     "episode_get": Action("episode"),
     "consolidate": Action("consolidation", BodyKind.SINGLE),

@@ -15,8 +15,8 @@ from rich.table import Table
 EXIT_CONFIGURATION = 2
 """The exit status of a wrong setting or argument; 1 is that of a command that failed."""
 
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-out = Console(highlight=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+out = Console(highlight=False, emoji=False)
 
 
 def fail(message: str, status: int = 1) -> NoReturn:

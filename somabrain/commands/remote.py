@@ -43,6 +43,26 @@ class Server:
 
         `told`: what that line begins with.
         """
+        try:
+            response = self.send(method, path, params=params, json=json, content=content)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            fail(f"{self.silent(error)} (is `somabrain serve` running? see --url)")
+        if response.is_error:
+            problem = problem_of(response)
+            where = f"{told}: " if told else ""
+            fail(f"{where}{response.status_code} {problem.get('code', '')}: {problem.get('detail', response.text)}")
+        return response
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        content: bytes | None = None,
+    ) -> httpx.Response:
+        """The answer, also where it is a refusal. Raises `httpx.HTTPError`, `httpx.InvalidURL` where there is none."""
         headers = {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
         if method != "GET":
             headers["Idempotency-Key"] = str(uuid.uuid4())
@@ -50,20 +70,17 @@ class Server:
             content = orjson.dumps(json)
         if content is not None:
             headers["Content-Type"] = "application/json"
-        try:
-            response = httpx.request(
-                method, self.url.rstrip("/") + path, params=params, content=content, headers=headers, timeout=TIMEOUT_S
-            )
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            fail(f"no answer from {self.url}: {error} (is `somabrain serve` running? see --url)")
-        if response.is_error:
-            problem = _problem(response)
-            where = f"{told}: " if told else ""
-            fail(f"{where}{response.status_code} {problem.get('code', '')}: {problem.get('detail', response.text)}")
-        return response
+        return httpx.request(
+            method, self.url.rstrip("/") + path, params=params, content=content, headers=headers, timeout=TIMEOUT_S
+        )
+
+    def silent(self, error: Exception) -> str:
+        """That there was no answer, and why."""
+        return f"no answer from {self.url}: {error}"
 
 
-def _problem(response: httpx.Response) -> dict[str, Any]:
+def problem_of(response: httpx.Response) -> dict[str, Any]:
+    """The problem document of a refusal; empty where the answer is none."""
     try:
         document = orjson.loads(response.content)
     except orjson.JSONDecodeError:

@@ -60,7 +60,10 @@ def test_the_first_steps(tmp_path: Path) -> None:
 BLOCK = re.compile(r"<!-- (run|shows) -->\n```\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.parametrize("pages", [["quick-start"], ["memory"], ["options", "planning"], ["roles"], ["odds"]])
+PAGES = (["quick-start"], ["memory"], ["options", "planning"], ["roles"], ["odds"], ["traces"])
+
+
+@pytest.mark.parametrize("pages", PAGES)
 def test_every_command_of_the_user_manual(tmp_path: Path, pages: list[str]) -> None:
     with somabrain({"EMBEDDER": "auto"}, tmp_path) as server:
         for page in pages:

@@ -84,6 +84,7 @@ def requests() -> list[tuple[str, str, Any, str]]:
         ("GET", "/oak/calibration", None, "reader"),
         ("POST", "/oak/episode", episode, "writer"),
         ("POST", "/oak/episodes", {"episodes": [episode]}, "writer"),
+        ("POST", "/oak/traces", {"traces": [episode]}, "writer"),
         ("POST", "/oak/episode/x/outcome", {"success": True}, "writer"),
         ("GET", "/oak/episode/x", None, "reader"),
         ("POST", "/oak/consolidate", {"wait": False}, "admin"),

@@ -34,6 +34,7 @@ ACTIONS = {
         "execution_record_batch",
         "episode_record",
         "episode_record_batch",
+        "trace_record_batch",
         "episode_outcome",
         "memory_remember",
         "memory_remember_batch",

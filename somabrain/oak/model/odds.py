@@ -14,6 +14,9 @@ EVERYONE = ""
 EXACT_STEPS = 16
 """Steps below it are counted one by one, above in quarters of octaves."""
 
+PARTS_BITS = 2
+"""An octave has 2 ** PARTS_BITS parts."""
+
 BUCKETS = 256
 """More than there are buckets."""
 
@@ -118,8 +121,9 @@ def bucket(steps: int) -> int:
     if steps < EXACT_STEPS:
         return steps
     octave = steps.bit_length() - EXACT_STEPS.bit_length()
-    quarter = (steps >> (steps.bit_length() - 3)) & 3
-    return EXACT_STEPS + 4 * octave + quarter
+    parts = 1 << PARTS_BITS
+    part = (steps >> (steps.bit_length() - 1 - PARTS_BITS)) % parts
+    return EXACT_STEPS + parts * octave + part
 
 
 def place_of(taken: int, left: int) -> int:

@@ -37,6 +37,7 @@ least_role := {
 	"option_create": "brain_writer",
 	"option_replace": "brain_writer",
 	"option_retire": "brain_writer",
+	"trace_record_batch": "brain_writer",
 	"consolidate": "brain_admin",
 	"event_list": "brain_admin",
 	"model_export": "brain_admin",

@@ -26,6 +26,7 @@ writers := {
 	"episode_outcome", "episode_record", "episode_record_batch",
 	"execution_record", "execution_record_batch", "memory_forget", "memory_remember",
 	"memory_remember_batch", "option_create", "option_replace", "option_retire",
+	"trace_record_batch",
 }
 
 admins := {"consolidate", "event_list", "model_export", "model_import", "namespace_delete"}
