@@ -128,7 +128,8 @@ def test_the_last_question_says_why_there_are_no_odds(tmp_path: Path) -> None:
         assert ep.odds({"at": "start"}) == FAIL_OPEN_ODDS
         assert ep.last is not None
         assert ep.last.failed_open
-        assert ep.last.problem == "no answer within 0.05 s"
+        assert ep.last.problem is not None
+        assert ep.last.problem.startswith("no answer")
         assert ep.advice({"at": "start"}) == []
 
 
