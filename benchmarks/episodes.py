@@ -2,7 +2,8 @@
 
     python -m benchmarks.episodes [--check]
 
-A world of rooms with 1,976 cells where moves slip. First episodes of 100 steps, one client, each durable; then, in
+A world of rooms with 1,976 cells where moves slip. First episodes of 100 steps, one client, each durable, such whose
+outcome is not known and such whose is; then, in
 copies of that namespace, plans toward a goal asked for before: at rest, and while options are worked out for the first
 time.
 """
@@ -46,9 +47,11 @@ def main(arguments: Sequence[str]) -> int:
             for start in range(len(rooms.cells))
         )
         posted = _posted(world, rooms, random)
+        known = _posted(world, rooms, random, success=True, agent="walker")
         rest, beside, runs_s = _planned(http, rooms)
     figures = [
         ("episode of 100 steps, durable", posted, f"p99 <= {EPISODE_P99_MS:g} ms"),
+        ("the same, of known outcome and agent", known, f"p99 <= {EPISODE_P99_MS:g} ms"),
         ("plan at rest", rest, ""),
         (f"plan while options are worked out ({runs_s:.1f} s in all)", beside, f"p99 <= {TIMES_MAX:g} x at rest"),
     ]
@@ -61,14 +64,15 @@ def main(arguments: Sequence[str]) -> int:
     Console(width=140).print(table)
     ratio = np.quantile(beside, 0.99) / np.quantile(rest, 0.99)
     print(f"p99 of a plan while options are worked out: {ratio:.2f} times that at rest")
-    return int(given.check and (np.quantile(posted, 0.99) > EPISODE_P99_MS or ratio > TIMES_MAX))
+    slowest = max(np.quantile(posted, 0.99), np.quantile(known, 0.99))
+    return int(given.check and (slowest > EPISODE_P99_MS or ratio > TIMES_MAX))
 
 
-def _posted(world: World, rooms: Rooms, random: Random) -> list[float]:
+def _posted(world: World, rooms: Rooms, random: Random, **more: str | bool) -> list[float]:
     times = []
     for _ in range(EPISODES):
         body = episode(rooms.walk(random.randrange(len(rooms.cells)), random, STEPS), rooms.facts, ACTIONS)
-        times.append(_ms(lambda body=body: world.post("/oak/episode", body)))  # type: ignore[misc]
+        times.append(_ms(lambda body=body: world.post("/oak/episode", {**body, **more})))  # type: ignore[misc]
     return times
 
 

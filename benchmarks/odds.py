@@ -189,10 +189,10 @@ def _odds(world: World, log: Json, turn: int, state: Json) -> Json:
 
 
 def _rows(splits: Sequence[Split], seconds: float) -> list[Row]:
-    brier = [_brier([(p, one.success) for one in of.told for p in one.odds]) for of in splits]
-    plain = [_brier([(p, one.success) for one in of.told for p in one.plain]) for of in splits]
-    base = [_brier([(of.base, one.success) for one in of.told for _ in one.odds]) for of in splits]
-    ece = [_ece([(p, one.success) for one in of.told for p in one.odds]) for of in splits]
+    brier = [brier([(p, one.success) for one in of.told for p in one.odds]) for of in splits]
+    plain = [brier([(p, one.success) for one in of.told for p in one.plain]) for of in splits]
+    base = [brier([(of.base, one.success) for one in of.told for _ in one.odds]) for of in splits]
+    ece = [ece([(p, one.success) for one in of.told for p in one.odds]) for of in splits]
     stopped = [_stopped(of.told) for of in splits]
     count = sum(len(one.odds) for of in splits for one in of.told)
     better = fmean(brier) < fmean(plain)
@@ -232,11 +232,13 @@ def _row(name: str, values: Sequence[float]) -> Row:
     return Row(name=name, values=values, bar="", met=None, seconds=0.0)
 
 
-def _brier(told: Sequence[tuple[float, bool]]) -> float:
+def brier(told: Sequence[tuple[float, bool]]) -> float:
+    """The mean squared error of odds, each with what became of it (Brier 1950)."""
     return fmean((p - success) ** 2 for p, success in told)
 
 
-def _ece(told: Sequence[tuple[float, bool]]) -> float:
+def ece(told: Sequence[tuple[float, bool]]) -> float:
+    """The expected calibration error over `BINS` bins."""
     surplus = [0.0] * BINS
     for p, success in told:
         surplus[min(int(p * BINS), BINS - 1)] += p - success

@@ -14,7 +14,7 @@ from somabrain.api.schemas import Metadata, Namespaced, OptionId, Reward, Unit
 from somabrain.api.states import Body, Encoding, Roled, StateBody, state_at
 from somabrain.errors import InvalidRequestError, SomabrainError
 from somabrain.oak.model import Episode, Json, Step
-from somabrain.oak.model_document import WHOLE, SafeJson
+from somabrain.oak.model_document import LABEL_MAX, WHOLE, SafeJson
 from somabrain.oak.roles import Roles
 
 STEPS_MAX = 10_000
@@ -23,7 +23,6 @@ EPISODES_MAX = 100
 """Most episodes of a batch (DESIGN §7)."""
 ACTION_BYTES_MAX = 8192
 """Largest action, as JSON."""
-LABEL_MAX = 256
 CANDIDATES_MAX = 20
 """Most candidates of an answer (DESIGN §7)."""
 WAIT_MAX_S = 600.0

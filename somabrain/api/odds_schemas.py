@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import Field, StrictInt
 
-from somabrain.api.experience_schemas import LABEL_MAX, STEPS_MAX, Label
+from somabrain.api.experience_schemas import STEPS_MAX, Label
 from somabrain.api.schemas import Namespaced, OptionId
 from somabrain.api.states import Roled, StateBody
-from somabrain.oak.model_document import WHOLE
+from somabrain.oak.model_document import LABEL_MAX, WHOLE
 
 Steps = Annotated[StrictInt, Field(ge=0, le=STEPS_MAX), WHOLE]
 

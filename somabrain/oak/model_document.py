@@ -51,8 +51,8 @@ VERSION_MAX = 10**9
 """Greatest version that may be imported: the database's INTEGER leaves as many more to come."""
 PLACE_MAX = BUCKETS * BUCKETS
 """Above every place of a tally."""
-AGENT_MAX = 256
-"""Longest label of an agent, characters."""
+LABEL_MAX = 256
+"""Longest label of an episode's agent or group, characters."""
 DEPTH_MAX = 64
 """Deepest nesting of a caller's own JSON: far within what every JSON library writes."""
 
@@ -263,7 +263,7 @@ class TallyPart(_Part):
         StrictInt, Field(ge=0, le=max(Tallied), description="0 all, 1 by steps, 2 by steps left, 3 by action"), WHOLE
     ]
     place: Annotated[StrictInt, Field(ge=0, le=PLACE_MAX), WHOLE]
-    agent: Annotated[StrictStr, Field(max_length=AGENT_MAX, description="empty: all agents")]
+    agent: Annotated[StrictStr, Field(max_length=LABEL_MAX, description="empty: all agents")]
     episodes: Positive
     successes: Count
     left: Annotated[Count, Field(description="steps that the successes had left, in sum")]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from somabrain.oak.learning import Calibration, calibration, similarity
-from somabrain.oak.model import EVERYONE, Chance, Json, Odds, Prediction, State, bucket
+from somabrain.oak.model import EVERYONE, Chance, Json, Odds, Prediction, Score, State, bucket
 from somabrain.oak.option_manager import OptionManager
 from somabrain.oak.planner import Question, chances, odds
 from somabrain.ports import ReadTransaction, TallyQuery, WriteTransaction
@@ -86,10 +87,12 @@ class Predicting:
         """Of `agent`; without one of all together, then of each, those with the most predictions first."""
         if agent is not None:
             return [calibration(agent, tx.odds.scores(namespace, agent))]
-        scores = tx.odds.scores(namespace)
-        agents = sorted({one.agent for one in scores} - {EVERYONE})
-        each = sorted((calibration(name, scores) for name in agents), key=lambda one: -one.predictions)
-        return [calibration(EVERYONE, scores), *each[:AGENTS_MAX]]
+        scores: defaultdict[str, list[Score]] = defaultdict(list)
+        for one in tx.odds.scores(namespace):
+            scores[one.agent].append(one)
+        everyone = calibration(EVERYONE, scores.pop(EVERYONE, []))
+        each = [calibration(name, own) for name, own in sorted(scores.items())]
+        return [everyone, *sorted(each, key=lambda one: -one.predictions)[:AGENTS_MAX]]
 
 
 def _query(question: Question) -> TallyQuery:

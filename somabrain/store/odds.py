@@ -61,15 +61,14 @@ class SqlOdds:
 
     def predictions(self, namespace: Namespace, episode_id: str) -> list[Prediction]:
         """As the port."""
-        p = t.predictions.c
-        query = self._of(t.predictions, namespace).where(p.episode_id == episode_id).order_by(p.number)
+        asked = {"in_tenant": self._tenant.value, "in_namespace": namespace.value, "in_episode": episode_id}
         return [
             Prediction(
                 probability=row.probability,
                 steps=row.steps,
                 agent=None if row.agent is None else json.loads(row.agent),
             )
-            for row in self._connection.execute(query)
+            for row in self._connection.execute(sql.PREDICTIONS, asked)
         ]
 
     def scores(self, namespace: Namespace, agent: str | None = None) -> list[Score]:

@@ -122,5 +122,14 @@ REPLY = select(t.replies).where(
     t.replies.c.scope == bindparam("in_scope"),
     t.replies.c.expires_at_ms > bindparam("in_now"),
 )
+PREDICTIONS = (
+    select(t.predictions)
+    .where(
+        t.predictions.c.tenant == _tenant,
+        t.predictions.c.namespace == _namespace,
+        t.predictions.c.episode_id == bindparam("in_episode"),
+    )
+    .order_by(t.predictions.c.number)
+)
 EXPIRE_PREDICTIONS = delete(t.predictions).where(t.predictions.c.told_at_ms <= bindparam("in_before"))
 EXPIRE_REPLIES = delete(t.replies).where(t.replies.c.expires_at_ms <= bindparam("in_now"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -198,15 +197,23 @@ def test_a_server_that_dies_between_two_runs(tmp_path: Path) -> None:
         assert reported(server, "run-3")["outcome"]["success"] is True
 
 
-def test_a_brain_that_can_write_nowhere_loses_what_it_recorded_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_brain_that_can_write_nowhere_loses_what_it_recorded_and_nothing_else(tmp_path: Path) -> None:
+    """In a program of its own, whose folder for temporary files is none either."""
     (tmp_path / "file").touch()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
-    with Brain(f"http://127.0.0.1:{free_port()}", queue=tmp_path / "file" / "queue") as brain:
-        assert agent(brain, "run-1")[0] == EXPECTED
-        assert brain.flush()
-    assert "lost, for want of a folder" in caplog.text
+    program = f"""
+from pathlib import Path
+from somabrain.client import Brain
+from tests.integration.test_client_outage import EXPECTED, agent
+import logging, tempfile
+logging.basicConfig(format="%(message)s")
+tempfile.tempdir = {str(tmp_path / "file")!r}
+with Brain("http://127.0.0.1:{free_port()}", queue=Path({str(tmp_path / "file" / "queue")!r})) as brain:
+    assert agent(brain, "run-1")[0] == EXPECTED
+    assert brain.flush()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "lost, for want of a folder" in done.stderr
 
 
 def test_a_wrong_key_keeps_everything_until_it_is_right(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from somabrain.api.experience_schemas import ACTION_BYTES_MAX, LABEL_MAX, STEPS_MAX, EpisodePart
+from somabrain.api.experience_schemas import ACTION_BYTES_MAX, STEPS_MAX, EpisodePart
 from somabrain.errors import SomabrainError
-from somabrain.oak.model_document import FACTS_MAX
+from somabrain.oak.model_document import FACTS_MAX, LABEL_MAX
 from somabrain.traces import Format, chat, converted, detected, episode, facts, model, parts_of, shapes
 from somabrain.traces.results import worked
 
