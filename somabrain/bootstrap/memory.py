@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,11 +178,11 @@ def recaller(settings: Settings, store: SqlStore, nearest: Nearest | None) -> Re
     )
 
 
-def expiry(settings: Settings, store: SqlStore) -> Chore:
-    """Deletes memories whose time is over, with an event each."""
+def expiry(settings: Settings, store: SqlStore, now_ms: Callable[[], int] = clock_ms) -> Chore:
+    """Deletes memories whose time is over by this clock, with an event each."""
 
     def work() -> None:
-        stamp = Stamp(now_ms=clock_ms(), reported_by=EXPIRER, new_event_id=new_event_id)
+        stamp = Stamp(now_ms=now_ms(), reported_by=EXPIRER, new_event_id=new_event_id)
         while found := store.expired_memories(stamp.now_ms, EXPIRED_AT_ONCE):
             over: dict[tuple[TenantId, Namespace], list[str]] = {}
             for tenant, namespace, memory_id in found:

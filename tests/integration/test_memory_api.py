@@ -6,7 +6,6 @@ import base64
 import json
 import math
 import struct
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -396,15 +395,16 @@ def test_what_has_expired_is_neither_got_nor_recalled(settings: Settings) -> Non
 
 
 def test_the_expiry_deletes_what_has_expired_and_says_so(settings: Settings) -> None:
-    clock = Clock(ms=time.time_ns() // 1_000_000 - 60_000)
+    clock = Clock()
     with serving(settings, clock_ms=clock) as client:
         remember(client, "over", memory_id="over", ttl_s=30, metadata={"k": 1})
         remember(client, "over", memory_id="over2", ttl_s=30, namespace="other")
         remember(client, "stays", memory_id="stays", ttl_s=300, metadata={"k": 1})
         assert sorted(ids(recall(client, "over"))) == ["over", "stays"]
         before = client.get("/events").json()["next"]
+        clock.ms += 60_000
         with open_database(settings) as database:
-            chore = memory.expiry(settings, SqlStore(database))
+            chore = memory.expiry(settings, SqlStore(database), clock)
             chore.work()
             chore.work()
         events = client.get("/events", params={"after": before}).json()["events"]
@@ -423,12 +423,13 @@ def test_the_expiry_deletes_what_has_expired_and_says_so(settings: Settings) -> 
 
 
 def test_a_memory_that_was_renewed_is_not_expired(settings: Settings) -> None:
-    clock = Clock(ms=time.time_ns() // 1_000_000 - 60_000)
+    clock = Clock()
     with serving(settings, clock_ms=clock) as client:
         remember(client, "x", memory_id="m", ttl_s=1)
         remember(client, "x", memory_id="m", ttl_s=600)
+        clock.ms += 60_000
         with open_database(settings) as database:
-            memory.expiry(settings, SqlStore(database)).work()
+            memory.expiry(settings, SqlStore(database), clock).work()
         assert client.get("/memory/m").status_code == 200
 
 
