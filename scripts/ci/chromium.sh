@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Installs the browser that tests of pages need, where Debian's packages are to be had. Elsewhere those tests say what is missing.
+set -euo pipefail
+
+if command -v chromium >/dev/null; then
+  exit 0
+fi
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+  echo "No chromium here, and no way to install it: tests of pages will say so." >&2
+  exit 0
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+apt-get install -q -y --no-install-recommends chromium
