@@ -23,6 +23,7 @@ from somabrain.client.telling import State, Step, facts_of, given, json_of, role
 from somabrain.client.transport import Request, Transport
 
 TIMEOUT_S = 10.0
+WAIT_S = 60.0
 DEADLINE_S = 0.05
 CLOSE_TIMEOUT_S = 2.0
 """How long `close` tries to send what waits; what is left waits for the next process."""
@@ -256,6 +257,30 @@ class Brain:
             "metadata": metadata,
         }
         return self._write(a.EpisodeAnswer, "/oak/episode", body, idempotency_key)
+
+    def learn(
+        self,
+        traces: Sequence[Any],
+        *,
+        format: str | None = None,  # noqa: A002  the field's name
+        arguments: bool | None = None,
+        idempotency_key: str | None = None,
+    ) -> a.TraceAnswers:
+        """Learns from up to 100 logs as they are, JSON each; one that can't be converted is refused by itself.
+
+        `format` is found out for each where it is left out; `arguments`: an action is a tool with its arguments.
+        """
+        body = {"traces": list(traces), "format": format, "arguments": arguments}
+        return self._write(a.TraceAnswers, "/oak/traces", body, idempotency_key)
+
+    def consolidate(
+        self, *, wait: bool = False, timeout_s: float = WAIT_S, idempotency_key: str | None = None
+    ) -> a.ConsolidationAnswer:
+        """Has options worked out of the episodes that arrived; `wait`: until they are, at most `timeout_s`."""
+        key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
+        body = {"namespace": self.namespace, "wait": wait, "timeout_s": timeout_s}
+        request = Request(method="POST", path="/oak/consolidate", body=body, key=key)
+        return self._asked(a.ConsolidationAnswer, request, self._timeout_s + (timeout_s if wait else 0.0))
 
     def reported_episode(self, episode_id: str) -> a.EpisodeReported:
         """An episode as it was reported. Raises `NotFoundError`."""

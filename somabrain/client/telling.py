@@ -12,6 +12,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from somabrain.client.answers import Action, ChanceAnswer, Fact, PredictAnswer
+from somabrain.observations import SAFE_INTEGER
 
 State = Mapping[str, Fact] | str | bytes | Sequence[float]
 """A state: facts, a text, or a vector as numbers or as little-endian float32."""
@@ -24,9 +25,6 @@ NAME_MAX = 250
 """Longest name of a fact that is told whole: the service takes 256, and a goal's has its prefix."""
 ACTION_BYTES_MAX = 4096
 """Largest action that is told whole: half of what the service takes, which stores each `$` doubled."""
-
-SAFE_INTEGER = 2**53 - 1
-"""Integers beyond it are not the same in every JSON reader (RFC 8785 §3.2.2.3)."""
 
 CANDIDATES_TOLD = 3
 ACTION_TOLD_MAX = 80

@@ -330,6 +330,7 @@ def test_formats_are_found_out_and_a_named_one_is_believed() -> None:
         Format.OTLP: {"resourceSpans": []},
         Format.SOMABRAIN: {"steps": [], "final": {}},
         Format.ALFWORLD: {"steps": [], "final_state": {}},
+        Format.MINARI: {"observations": []},
     }
     assert {form: detected(document) for form, document in documents.items()} == {form: form for form in Format}
     assert detected(talk) is Format.OPENAI
