@@ -53,12 +53,15 @@ def parted(logs: list[dict[str, Any]], random: Random) -> tuple[float, float]:
 
 def turns_until_lost(brain: Brain, log: dict[str, Any]) -> int:
     """The turns that a run has before its odds are below `LOST`, all where they never are."""
-    turn = -1
+    turn, roles = -1, {"target": log["target"]}
+    if log["dest"] and log["dest"] != log["target"]:
+        roles["destination"] = log["dest"]
     for step in log["steps"]:
         if step["turn"] != turn:
             turn = step["turn"]
             facts = {name: fact for name, fact in step["state"].items() if name != "turn"}
-            if brain.predict(facts, agent=log["agent"], steps_taken=turn).success_probability < LOST:
+            odds = brain.predict(facts, agent=log["agent"], steps_taken=turn, roles=roles).success_probability
+            if odds < LOST:
                 return turn
     return turn + 1
 

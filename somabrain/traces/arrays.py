@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from somabrain.observations import action_of_environment, facts_of_observation
 from somabrain.traces.episode import check_steps, episode_id
 from somabrain.traces.model import Body, Json
-from somabrain.traces.shapes import label_at, list_at, outcome_at, refused
+from somabrain.traces.shapes import label_at, list_at, outcome_at, refused, roles_at
 
 
 def body_of(document: Mapping[str, Json]) -> Body:
@@ -27,6 +27,7 @@ def body_of(document: Mapping[str, Json]) -> Body:
         {"state": states[place], "action": _action(action, place), "reward": _reward(rewards[place], place)}
         for place, action in enumerate(actions)
     ]
+    roles = roles_at(document)
     labels = {"agent": label_at(document, "agent"), "group": label_at(document, "group")}
     success = outcome_at(document, "success")
     return {
@@ -34,6 +35,7 @@ def body_of(document: Mapping[str, Json]) -> Body:
         "steps": steps,
         "final": states[-1],
         "terminated": _ended(document, len(actions)),
+        **({"roles": roles} if roles else {}),
         **({} if success is None else {"success": success}),
         **{name: label for name, label in labels.items() if label is not None},
     }
