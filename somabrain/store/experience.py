@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from somabrain.store import tables as t
 from somabrain.store.statements import PRIMITIVE_ROWS, Upsert, chunks
 from somabrain.tenancy import Namespace, TenantId
 
-COUNTED = np.dtype([("outcome", "<i4"), ("count", "<i8")])
+COUNTED = struct.Struct("<iq")
 """One outcome of a primitive row as stored: prototype number, and how often it came."""
 
 RECORDED = "EpisodeRecorded"
@@ -274,7 +275,7 @@ def due_consolidations(connection: Connection, episodes: int) -> list[tuple[Tena
 
 
 def _row(row: Any) -> PrimitiveRow:
-    counted = np.frombuffer(row.outcomes, dtype=COUNTED)
+    outcomes, counts = zip(*COUNTED.iter_unpack(row.outcomes), strict=True) if row.outcomes else ((), ())
     return PrimitiveRow(
         start=row.start,
         action=row.action,
@@ -282,14 +283,13 @@ def _row(row: Any) -> PrimitiveRow:
         loss=row.loss,
         refused=row.refused,
         fresh=row.fresh,
-        outcomes=tuple(counted["outcome"].tolist()),
-        counts=tuple(counted["count"].tolist()),
+        outcomes=outcomes,
+        counts=counts,
     )
 
 
 def _row_columns(row: PrimitiveRow) -> dict[str, Any]:
-    counted = np.empty(len(row.outcomes), dtype=COUNTED)
-    counted["outcome"], counted["count"] = row.outcomes, row.counts
+    counted = (COUNTED.pack(*pair) for pair in zip(row.outcomes, row.counts, strict=True))
     return {
         "start": row.start,
         "action": row.action,
@@ -297,7 +297,7 @@ def _row_columns(row: PrimitiveRow) -> dict[str, Any]:
         "loss": row.loss,
         "refused": row.refused,
         "fresh": row.fresh,
-        "outcomes": counted.tobytes(),
+        "outcomes": b"".join(counted),
     }
 
 

@@ -16,6 +16,9 @@ from somabrain.store import tables as t
 from somabrain.store.statements import NOBODY, Upsert
 from somabrain.tenancy import Namespace, TenantId
 
+_KINDS = {int(kind): kind for kind in Tallied}
+"""Looked up: calling an enumeration takes longer than the rest of a row."""
+
 
 class SqlOdds:
     """`ReadOdds` on a connection."""
@@ -49,7 +52,7 @@ class SqlOdds:
         return [
             Tally(
                 state=row.state,
-                kind=Tallied(row.kind),
+                kind=_KINDS[row.kind],
                 place=row.place,
                 agent=labels[bytes(row.agent)],
                 episodes=row.episodes,

@@ -92,12 +92,12 @@ def chances(
     """
     known = _Known(tallies)
     here = known.run(state)
-    found = []
+    before, found = here.shrunk(EVEN), []
     for row in rows:
         if row.start == state:
             taken = known.action(state, row.action)
             rate = taken.shrunk(here.less(taken).shrunk(EVEN))
-            moved = _moved(probability, here.shrunk(EVEN), rate)
+            moved = _moved(probability, before, rate)
             found.append(Chance(action=row.action, success_probability=moved, executions=sum(row.counts)))
     return sorted(found, key=lambda one: (-one.success_probability, -one.executions, one.action))[:most]
 
