@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -130,13 +131,17 @@ def learn(
     arguments: Annotated[
         bool, typer.Option("--arguments", help="An action is a tool with its arguments, not the tool alone.")
     ] = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="Without a server: into the data of the settings, in this process.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Learn from agents' logs: each trace is one episode, however often it is read; status 1 where one was refused."""
     from somabrain.commands.learning import format_argument, learn_from
 
     found = None if form is None else format_argument(form)
-    learn_from(_server(url, key, namespace), files, form=found, arguments=arguments, as_json=as_json)
+    with _server_or_local(url, key, namespace, local=local) as server:
+        learn_from(server, files, form=found, arguments=arguments, as_json=as_json)
 
 
 @app.command()
@@ -353,6 +358,14 @@ def _server(url: str, key: str | None, namespace: str) -> Server:
     from somabrain.commands.remote import Server
 
     return Server(url=url, key=key, namespace=namespace)
+
+
+def _server_or_local(url: str, key: str | None, namespace: str, *, local: bool) -> AbstractContextManager[Server]:
+    if not local:
+        return nullcontext(_server(url, key, namespace))
+    from somabrain.commands.local import server_in_process
+
+    return server_in_process(_settings(), namespace)
 
 
 def _settings() -> Settings:

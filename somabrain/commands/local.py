@@ -22,6 +22,8 @@ from common.config.settings import Settings
 from somabrain.bootstrap import new_key, open_store
 from somabrain.bootstrap.oak import oak_limits, open_worlds
 from somabrain.commands.output import EXIT_CONFIGURATION, err, fail, print_json, print_table, progress_bar
+from somabrain.commands.remote import Server
+from somabrain.embedded import LOOPBACK, open_service
 from somabrain.errors import ConfigurationError, SomabrainError
 from somabrain.oak.option_manager import OptionManager
 from somabrain.oak.replay import Replay, builds_of, entries_of
@@ -34,6 +36,19 @@ SECRETS = frozenset({"milvus_token", "embedder_key"})
 
 REPLAY_BATCH = 1000
 """Journal entries of one scratch transaction: bounds memory, changes no result."""
+
+
+@contextmanager
+def server_in_process(settings: Settings, namespace: str) -> Iterator[Server]:
+    """The service in this process, with the data of these settings and no port, asked as a server is."""
+    try:
+        service = open_service(settings.somabrain_data_dir)
+    except ConfigurationError as error:
+        fail(str(error), EXIT_CONFIGURATION)
+    try:
+        yield Server(url=f"http://{LOOPBACK}", key=None, namespace=namespace, transport=service)
+    finally:
+        service.close()
 
 
 def show_settings(settings: Settings, *, as_json: bool) -> None:

@@ -23,11 +23,12 @@ _EVENTS_PAGE = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Where to ask, and as whom."""
+    """Where to ask, and as whom. `transport` carries what is asked, by default the network."""
 
     url: str
     key: str | None
     namespace: str
+    transport: httpx.BaseTransport | None = None
 
     def ask(
         self,
@@ -70,9 +71,11 @@ class Server:
             content = orjson.dumps(json)
         if content is not None:
             headers["Content-Type"] = "application/json"
-        return httpx.request(
-            method, self.url.rstrip("/") + path, params=params, content=content, headers=headers, timeout=TIMEOUT_S
-        )
+        url = self.url.rstrip("/") + path
+        if self.transport is not None:
+            asked = httpx.Request(method, url, params=params, content=content, headers=headers)
+            return self.transport.handle_request(asked)
+        return httpx.request(method, url, params=params, content=content, headers=headers, timeout=TIMEOUT_S)
 
     def silent(self, error: Exception) -> str:
         """That there was no answer, and why."""

@@ -164,3 +164,14 @@ def test_what_is_too_large_for_a_request_is_sent_in_parts_or_refused(tmp_path: P
         assert (done.returncode, counts(done)) == (1, (8, 0, 1)), done.stderr
         assert "x.jsonl:5: body_too_large: " in done.stderr
         assert runs(small, "default") == 160
+
+
+def test_without_a_server_the_data_are_the_settings_and_a_server_finds_them(tmp_path: Path) -> None:
+    (tmp_path / "runs.jsonl").write_text("\n".join(json.dumps(talk(number)) for number in range(20)), encoding="utf-8")
+    nobody = f"http://127.0.0.1:{free_port()}"
+    first = learn(nobody, tmp_path, "--local", "--json", "runs.jsonl")
+    assert (first.returncode, counts(first)) == (0, (20, 0, 0)), first.stderr
+    assert counts(learn(nobody, tmp_path, "--local", "--json", "runs.jsonl")) == (0, 20, 0)
+    found = {"SOMABRAIN_DATA_DIR": str(tmp_path / "somabrain-data"), "EMBEDDER": "auto"}
+    with somabrain(found, tmp_path) as server:
+        assert runs(server, "default") == 20
