@@ -26,6 +26,8 @@ WRONG = {
     "Only bootstrap and the outbox open the store": ("somabrain/app.py", "import somabrain.store"),
     "The client knows nothing of the service": ("somabrain/client/brain.py", "import somabrain.errors"),
     "Only milvus_client imports pymilvus": ("somabrain/store/codec.py", "import pymilvus"),
+    "Only mcp imports the MCP SDK": ("somabrain/commands/output.py", "import mcp"),
+    "The MCP server knows of the service what the client tells": ("somabrain/mcp/tools.py", "import somabrain.errors"),
     "Only kernels are compiled": ("somabrain/oak/planner/policy.py", "import numba"),
     "Only subtasks are solved sparsely": ("somabrain/oak/consolidation/salience.py", "import scipy"),
     "Only the edge and adapters are observed": ("somabrain/oak/option_manager.py", "import somabrain.observability"),
