@@ -111,6 +111,17 @@ class Brain:
         body = {"query": state_of(query), "top_k": top_k, "filter": filter, "min_score": min_score}
         return self._ask(a.RecallAnswer, "/memory/recall", body)
 
+    def memory(self, memory_id: str) -> a.MemoryAnswer:
+        """A memory by its id. Raises `NotFoundError`."""
+        return self._get(a.MemoryAnswer, f"/memory/{_checked(memory_id)}", {})
+
+    def forget(self, memory_id: str, *, idempotency_key: str | None = None) -> None:
+        """Deletes a memory. Raises `NotFoundError`."""
+        key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
+        query = {"namespace": self.namespace}
+        request = Request(method="DELETE", path=f"/memory/{_checked(memory_id)}", query=query, key=key)
+        self._transport.ask(request, timeout_s=self._timeout_s)
+
     def create_option(
         self,
         name: str,
@@ -380,7 +391,7 @@ def _queue_in(folder: Path) -> DiskQueue | None:
     return queue
 
 
-def _checked(episode_id: str) -> str:
-    if not _ID.fullmatch(episode_id):
-        raise ValueError(f"{episode_id!r} is no id: 1 to 128 of A-Za-z0-9._:-")
-    return episode_id
+def _checked(given_id: str) -> str:
+    if not _ID.fullmatch(given_id):
+        raise ValueError(f"{given_id!r} is no id: 1 to 128 of A-Za-z0-9._:-")
+    return given_id
