@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, NotRequired
+from types import TracebackType
+from typing import Annotated, Any, NotRequired, Self, TypeVar
 
 from langchain.agents.middleware import (
     AgentMiddleware,
@@ -22,11 +23,13 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from somabrain.adapters.tool_runs import ToolRun
-from somabrain.client import Brain, StepRecorder
+from somabrain.client import Brain
 
 Facts = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 Success = Callable[[Mapping[str, Any]], bool | None]
 About = Callable[[Mapping[str, Any], Any], Mapping[str, Any]]
+
+Answer = TypeVar("Answer")
 
 RUN = "somabrain_run"
 
@@ -110,47 +113,29 @@ class SomabrainMiddleware(AgentMiddleware[RunState, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]:
         """Adds the advice."""
-        try:
+        with _Watched(request.state):
             return handler(_advised(request))
-        except Exception as error:
-            _raised(request.state, error)
-            raise
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]:
         """Adds the advice."""
-        try:
+        with _Watched(request.state):
             return await handler(_advised(request))
-        except Exception as error:
-            _raised(request.state, error)
-            raise
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
         """Records the call."""
-        step = _begun(request)
-        try:
-            result = handler(request)
-        except Exception as error:
-            _failed(request, step, error)
-            raise
-        _finished(request, step, ok=_worked(result))
-        return result
+        with _Watched(request.state), _Called(request) as call:
+            return call.answered(handler(request))
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
     ) -> ToolMessage | Command[Any]:
         """Records the call."""
-        step = _begun(request)
-        try:
-            result = await handler(request)
-        except Exception as error:
-            _failed(request, step, error)
-            raise
-        _finished(request, step, ok=_worked(result))
-        return result
+        with _Watched(request.state), _Called(request) as call:
+            return call.answered(await handler(request))
 
     def _told(self, state: RunState, run: ToolRun) -> Mapping[str, Any]:
         if self._facts is not None:
@@ -177,29 +162,49 @@ def _advised(request: ModelRequest[Any]) -> ModelRequest[Any]:
     return request.override(system_message=SystemMessage(content=blocks))
 
 
-def _begun(request: ToolCallRequest) -> StepRecorder | None:
-    run = _run_of(request.state)
-    return None if run is None else run.step(request.tool_call["name"], request.tool_call["args"])
+class _Watched:
+    """What the agent does itself: the exception that leaves it is noted and goes on."""
+
+    def __init__(self, state: Any) -> None:
+        self._run = _run_of(state)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Swallows nothing."""
+        if self._run is not None and _is_failure(error):
+            self._run.raised(error)
 
 
-def _finished(request: ToolCallRequest, step: StepRecorder | None, *, ok: bool | None) -> None:
-    run = _run_of(request.state)
-    if run is not None and step is not None:
-        run.finished(step, str(request.tool_call["id"]), request.tool_call["name"], ok=ok)
+class _Called:
+    """A tool call, recorded as a step; one that is paused or cancelled is neither a success nor a failure."""
+
+    def __init__(self, request: ToolCallRequest) -> None:
+        self._call = request.tool_call
+        self._run = _run_of(request.state)
+        self._step = None if self._run is None else self._run.step(self._call["name"], self._call["args"])
+        self._ok: bool | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def answered(self, result: Answer) -> Answer:
+        """The tool's answer, as it is."""
+        self._ok = not (isinstance(result, ToolMessage) and result.status == "error")
+        return result
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Records whether it worked, and swallows nothing."""
+        if self._run is not None and self._step is not None:
+            ok = False if _is_failure(error) else self._ok
+            self._run.finished(self._step, str(self._call["id"]), self._call["name"], ok=ok)
 
 
-def _failed(request: ToolCallRequest, step: StepRecorder | None, error: Exception) -> None:
-    """What LangGraph raises to pause a run is no failure of the tool."""
-    if not isinstance(error, GraphBubbleUp):
-        _finished(request, step, ok=False)
-        _raised(request.state, error)
-
-
-def _worked(result: ToolMessage | Command[Any]) -> bool:
-    return not (isinstance(result, ToolMessage) and result.status == "error")
-
-
-def _raised(state: Any, error: Exception) -> None:
-    run = _run_of(state)
-    if run is not None and not isinstance(error, GraphBubbleUp):
-        run.raised(error)
+def _is_failure(error: BaseException | None) -> bool:
+    """What LangGraph raises to pause a run is none, nor is a cancellation."""
+    return isinstance(error, Exception) and not isinstance(error, GraphBubbleUp)

@@ -59,7 +59,7 @@ class TooManyItemsError(Exception):
 
 
 class SomabrainStore(BaseStore):
-    """A store that keeps its items as memories of the brain's namespace. Thread-safe; closing the brain is for the caller.
+    """A store that keeps its items as memories of the brain's namespace. Thread-safe; the caller closes the brain.
 
     An item is embedded as its JSON, or the fields that `index` names, and found by meaning and by words. A lifetime
     counts from the last `put`: reads don't extend it. `created_at` is that of the last `put`, as is `updated_at`.

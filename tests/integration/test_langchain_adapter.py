@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -270,3 +271,22 @@ def test_a_service_that_is_away_changes_nothing(tmp_path: Path, *, slow: bool) -
         run(f"http://127.0.0.1:{free_port()}")
     gc.collect()
     assert len(list((tmp_path / "queue").glob("*.json"))) == 2
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "user-manual" / "adapters.md"
+
+
+def test_the_pages_lines(server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    program: dict[str, Any] = {"model": Scripted(answers=DONE, seen=[]), "tools": TOOLS, "booked": booked}
+    for block in blocks:
+        if "langchain" in block or "langgraph" in block:
+            exec(compile(block.replace("http://localhost:9696", server.url), "adapters.md", "exec"), program)
+    assert said(program["agent"].invoke(ASKED)) == TOLD
+    assert said(program["advised"].invoke(ASKED)) == TOLD
+    gc.collect()
+    assert program["brain"].flush()
+    assert program["brain"].predict({"last": ""}, steps_taken=0).episodes == 1
+    assert [item.key for item in program["found"]] == ["seat"]
+    program["brain"].close()

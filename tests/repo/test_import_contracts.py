@@ -26,6 +26,11 @@ WRONG = {
     "Only bootstrap and the outbox open the store": ("somabrain/app.py", "import somabrain.store"),
     "The client knows nothing of the service": ("somabrain/client/brain.py", "import somabrain.errors"),
     "Only milvus_client imports pymilvus": ("somabrain/store/codec.py", "import pymilvus"),
+    "Adapters of LangChain know no other framework": ("somabrain/adapters/langchain.py", "import gymnasium"),
+    "The adapter of the OpenAI Agents SDK knows no other framework": (
+        "somabrain/adapters/openai_agents.py",
+        "import langgraph.types",
+    ),
     "Only mcp imports the MCP SDK": ("somabrain/commands/output.py", "import mcp"),
     "The MCP server knows of the service what the client tells": ("somabrain/mcp/tools.py", "import somabrain.errors"),
     "Only kernels are compiled": ("somabrain/oak/planner/policy.py", "import numba"),
