@@ -20,7 +20,9 @@ import httpx2
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
+from typer.testing import CliRunner
 
+from somabrain.cli import app
 from tests.servers import free_port, somabrain
 
 ROOT = Path(__file__).parents[2]
@@ -230,20 +232,6 @@ def test_http_for_a_service_that_wants_a_key(tmp_path: Path) -> None:
     assert "Traceback" not in (tmp_path / "mcp.log").read_text()
 
 
-def ended(arguments: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """Status and what was said on standard error; nothing is said on standard output."""
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        env={**ENVIRONMENT, **(environment or {})},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout == ""
-    return done.returncode, done.stderr
-
-
 def test_what_it_refuses_to_start_with(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     away = ["--url", f"http://127.0.0.1:{free_port()}"]
@@ -251,13 +239,15 @@ def test_what_it_refuses_to_start_with(tmp_path: Path) -> None:
         (["--namespace", "a b"], "--namespace"),
         (["--url", "localhost:9696"], "address"),
         ([*away, "--http", "--port", "0", "--host", "0.0.0.0"], "SOMABRAIN_MCP_KEY"),
+        ([*away, "--http", "--port", "0", "--host", "0.0.0.0", "--http-key", KEY], "--allow-host"),
+        ([*away, "--http", "--host", "192.0.2.1"], "--host"),
         (["--data", str(tmp_path / "file")], "file"),
     ):
-        status, said = ended(arguments, tmp_path, {"XDG_STATE_HOME": str(tmp_path)})
-        assert status == 2, said
-        assert said.startswith("somabrain: "), said
-        assert name in said
-        assert said.count("\n") == 1, said
+        done = CliRunner().invoke(app, ["mcp", *arguments], env={**ENVIRONMENT, "XDG_STATE_HOME": str(tmp_path)})
+        assert (done.exit_code, done.stdout) == (2, ""), done.stderr
+        assert done.stderr.startswith("somabrain: "), done.stderr
+        assert name in done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
 
 
 def test_without_the_sdk_it_says_what_to_install(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +15,21 @@ from langgraph.store.memory import InMemoryStore
 
 from somabrain.adapters.langgraph import HITS_MAX, SomabrainStore, TooManyItemsError
 from somabrain.client import Brain, InvalidError, UnavailableError
-from tests.servers import RunningServer, free_port, somabrain
+from tests.servers import free_port
 
 ANN, BOB = ("users", "ann"), ("users", "bob")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with somabrain({"MILVUS_URI": "off"}, tmp_path_factory.mktemp("server")) as running:
-        yield running
-
-
-@pytest.fixture
-def brain(server: RunningServer, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Brain]:
-    namespace = request.node.name[-64:].replace("[", "-").replace("]", "")
-    with Brain(server.url, namespace=namespace, queue=tmp_path / "queue") as opened:
-        yield opened
+@pytest.fixture(autouse=True)
+def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANGSMITH_TRACING", "false")
 
 
 @pytest.fixture(params=["langgraph", "somabrain"])
 def store(request: pytest.FixtureRequest) -> BaseStore:
     if request.param == "langgraph":
         return InMemoryStore(index={"dims": 8, "embed": DeterministicFakeEmbedding(size=8), "fields": ["$"]})
-    return SomabrainStore(request.getfixturevalue("brain"))
+    return SomabrainStore(request.getfixturevalue("own_brain"))
 
 
 def keys(found: list[Any]) -> set[tuple[tuple[str, ...], str]]:
@@ -181,8 +172,8 @@ def test_a_node_of_a_graph_gets_it(store: BaseStore) -> None:
     assert graph.compile(store=store).invoke({"x": 1}) == {"x": 2}
 
 
-def test_a_query_is_answered_by_meaning_and_words(brain: Brain) -> None:
-    store = SomabrainStore(brain)
+def test_a_query_is_answered_by_meaning_and_words(own_brain: Brain) -> None:
+    store = SomabrainStore(own_brain)
     store.put(ANN, "seat", {"text": "Ann prefers an aisle seat", "kind": "preference"})
     store.put(ANN, "cat", {"text": "the cat is called Tom", "note": "aisle"}, index=["text"])
     store.put(ANN, "secret", {"text": "aisle seat, aisle seat"}, index=False)
@@ -196,15 +187,15 @@ def test_a_query_is_answered_by_meaning_and_words(brain: Brain) -> None:
     assert store.search(ANN, limit=1)[0].score is None
 
 
-def test_an_item_expires(brain: Brain) -> None:
-    store = SomabrainStore(brain, default_ttl=10)
+def test_an_item_expires(own_brain: Brain) -> None:
+    store = SomabrainStore(own_brain, default_ttl=10)
     store.put(ANN, "default", {"x": 1})
     store.put(ANN, "never", {"x": 1}, ttl=None)
     store.put(ANN, "soon", {"x": 1}, ttl=1.0 / 60)
     lives = {}
-    for hit in brain.recall("x", top_k=10, filter={"key": "default"}).hits + brain.recall("x", top_k=10).hits:
+    for hit in own_brain.recall("x", top_k=10, filter={"key": "default"}).hits + own_brain.recall("x", top_k=10).hits:
         if "key" in hit.metadata:
-            lives[hit.metadata["key"]] = brain.memory(hit.memory_id)
+            lives[hit.metadata["key"]] = own_brain.memory(hit.memory_id)
     assert lives["never"].expires_at is None
     assert lives["default"].expires_at is not None
     assert (lives["default"].expires_at - lives["default"].created_at).total_seconds() == 600
@@ -212,8 +203,8 @@ def test_an_item_expires(brain: Brain) -> None:
     assert (lives["soon"].expires_at - lives["soon"].created_at).total_seconds() == 1
 
 
-def test_what_the_service_cannot_look_through_is_an_error_and_no_part(brain: Brain) -> None:
-    store = SomabrainStore(brain)
+def test_what_the_service_cannot_look_through_is_an_error_and_no_part(own_brain: Brain) -> None:
+    store = SomabrainStore(own_brain)
     store.batch([PutOp(ANN, str(number), {"n": number}) for number in range(HITS_MAX + 1)])
     assert len(store.search(ANN, limit=HITS_MAX)) == HITS_MAX
     assert [item.key for item in store.search(ANN, filter={"n": 100})] == ["100"]
@@ -223,8 +214,8 @@ def test_what_the_service_cannot_look_through_is_an_error_and_no_part(brain: Bra
         store.search(ANN, filter={"n": {"$gt": 99}})
 
 
-def test_refusals_and_outages_are_the_clients(brain: Brain, tmp_path: Path) -> None:
-    store = SomabrainStore(brain)
+def test_refusals_and_outages_are_the_clients(own_brain: Brain, tmp_path: Path) -> None:
+    store = SomabrainStore(own_brain)
     with pytest.raises(InvalidError, match="content"):
         store.put(ANN, "k", {"text": "x" * 70_000})
     with pytest.raises(ValueError, match="JSON"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,18 +15,12 @@ from mcp import Client, MCPError
 from somabrain.client import AsyncBrain
 from somabrain.mcp.server import make_server
 from tests.misbehaving import answers, misbehaving, sleeps
-from tests.servers import RunningServer, free_port, somabrain
+from tests.servers import RunningServer, free_port
 
 T = TypeVar("T")
 HALL, KITCHEN = {"at": "hall"}, {"at": "kitchen"}
 WALK = {"name": "walk", "arguments": {"to": "kitchen"}}
 RUN = {"steps": [{"state": HALL, "action": WALK, "ok": True}], "final": KITCHEN, "success": True}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with somabrain({}, tmp_path_factory.mktemp("server")) as running:
-        yield running
 
 
 def served(
@@ -61,7 +55,7 @@ async def refusal(client: Client, name: str, **given: Any) -> str:
     return text
 
 
-def test_what_is_listed(server: RunningServer, tmp_path: Path) -> None:
+def test_what_is_listed(shared_server: RunningServer, tmp_path: Path) -> None:
     async def work(client: Client) -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert list(tools) == ["remember", "recall", "predict", "plan", "act", "report_episode"]
@@ -75,10 +69,10 @@ def test_what_is_listed(server: RunningServer, tmp_path: Path) -> None:
         assert [name for name, hint in hints.items() if hint and hint.destructive_hint] == ["remember"]
         assert "report_episode" in (client.instructions or "")
 
-    served(server.url, tmp_path, work)
+    served(shared_server.url, tmp_path, work)
 
 
-def test_the_whole_loop(server: RunningServer, tmp_path: Path) -> None:
+def test_the_whole_loop(shared_server: RunningServer, tmp_path: Path) -> None:
     async def work(client: Client) -> None:
         nothing = await answer(client, "act", state=HALL, target_feature=KITCHEN)
         assert (nothing["action"], nothing["reason"]) == (None, "unknown_start")
@@ -102,10 +96,10 @@ def test_the_whole_loop(server: RunningServer, tmp_path: Path) -> None:
         hits = (await answer(client, "recall", query="where is the key", filter={"room": "hall"}))["hits"]
         assert [hit["content"] for hit in hits] == [corrected["content"]]
 
-    served(server.url, tmp_path, work, namespace="loop")
+    served(shared_server.url, tmp_path, work, namespace="mcp.loop")
 
 
-def test_an_episode_of_one_id_is_counted_once(server: RunningServer, tmp_path: Path) -> None:
+def test_an_episode_of_one_id_is_counted_once(shared_server: RunningServer, tmp_path: Path) -> None:
     async def work(client: Client) -> None:
         first = await answer(client, "report_episode", **RUN, episode_id="run-1")
         again = await answer(client, "report_episode", **RUN, episode_id="run-1")
@@ -114,10 +108,10 @@ def test_an_episode_of_one_id_is_counted_once(server: RunningServer, tmp_path: P
         text = await refusal(client, "report_episode", **{**RUN, "success": False}, episode_id="run-1")
         assert text.startswith("episode_conflict: ")
 
-    served(server.url, tmp_path, work, namespace="once")
+    served(shared_server.url, tmp_path, work, namespace="mcp.once")
 
 
-def test_namespaces_are_apart(server: RunningServer, tmp_path: Path) -> None:
+def test_namespaces_are_apart(shared_server: RunningServer, tmp_path: Path) -> None:
     async def learn(client: Client) -> None:
         await answer(client, "report_episode", **RUN)
         await answer(client, "remember", content="a secret")
@@ -125,10 +119,10 @@ def test_namespaces_are_apart(server: RunningServer, tmp_path: Path) -> None:
     async def ask(client: Client) -> None:
         assert (await answer(client, "predict", state=HALL))["episodes"] == 0
         assert (await answer(client, "recall", query="a secret"))["hits"] == []
-        assert (await refusal(client, "recall", query="a secret", namespace="one")).startswith("invalid_request: ")
+        assert (await refusal(client, "recall", query="a secret", namespace="mcp.one")).startswith("invalid_request: ")
 
-    served(server.url, tmp_path, learn, namespace="one")
-    served(server.url, tmp_path, ask, namespace="other")
+    served(shared_server.url, tmp_path, learn, namespace="mcp.one")
+    served(shared_server.url, tmp_path, ask, namespace="mcp.other")
 
 
 HOSTILE: list[tuple[str, dict[str, Any], str]] = [
@@ -162,7 +156,7 @@ HOSTILE: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-def test_hostile_arguments(server: RunningServer, tmp_path: Path) -> None:
+def test_hostile_arguments(shared_server: RunningServer, tmp_path: Path) -> None:
     async def work(client: Client) -> None:
         for name, given, code in HOSTILE:
             text = await refusal(client, name, **given)
@@ -172,16 +166,16 @@ def test_hostile_arguments(server: RunningServer, tmp_path: Path) -> None:
             await client.call_tool("forget_everything", {})
         assert (await answer(client, "recall", query="x"))["hits"] == []
 
-    served(server.url, tmp_path, work, namespace="hostile")
+    served(shared_server.url, tmp_path, work, namespace="mcp.hostile")
 
 
-def test_calls_at_the_same_time(server: RunningServer, tmp_path: Path) -> None:
+def test_calls_at_the_same_time(shared_server: RunningServer, tmp_path: Path) -> None:
     async def work(client: Client) -> None:
         await asyncio.gather(*(answer(client, "remember", content=f"number {n}") for n in range(40)))
         found = await asyncio.gather(*(answer(client, "recall", query="number", top_k=100) for _ in range(10)))
         assert {len(one["hits"]) for one in found} == {40}
 
-    served(server.url, tmp_path, work, namespace="many")
+    served(shared_server.url, tmp_path, work, namespace="mcp.many")
 
 
 def test_a_service_that_is_away_or_is_none(tmp_path: Path) -> None:

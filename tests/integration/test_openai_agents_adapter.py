@@ -27,7 +27,7 @@ from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessa
 
 from somabrain.adapters.openai_agents import SomabrainProcessor
 from somabrain.client import Brain, EpisodeReported
-from tests.servers import RunningServer, free_port, somabrain
+from tests.servers import RunningServer, free_port
 
 
 class Scripted(Model):
@@ -86,12 +86,6 @@ def agent(*answers: list[Any], tools: tuple[Any, ...] = ()) -> Agent[None]:
     return Agent(name="booker", model=Scripted(*answers), tools=[search, book, breaks, ends, *tools])
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with somabrain({"MILVUS_URI": "off"}, tmp_path_factory.mktemp("server")) as running:
-        yield running
-
-
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> DefaultTraceProvider:
     """Without the exporter that the SDK has by default: it sends traces to its maker."""
@@ -103,12 +97,9 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> DefaultTraceProvider:
 
 
 @pytest.fixture
-def brain(
-    server: RunningServer, provider: DefaultTraceProvider, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[Brain]:
-    with Brain(server.url, namespace=request.node.name[-64:], queue=tmp_path / "queue") as opened:
-        yield opened
-        provider.set_processors([])
+def brain(own_brain: Brain, provider: DefaultTraceProvider) -> Iterator[Brain]:
+    yield own_brain
+    provider.set_processors([])
 
 
 def run(made: Agent[None], trace_id: str, **given: Any) -> Any:
@@ -203,20 +194,20 @@ def test_runs_at_the_same_time_are_apart(brain: Brain, provider: DefaultTracePro
         await Runner.run(agent(calls("search"), calls("book"), says("done")), "go", run_config=config)
 
     async def all_of_them() -> None:
-        await asyncio.gather(*(one(number) for number in range(8)))
+        await asyncio.gather(*(one(number) for number in range(4)))
 
     asyncio.run(all_of_them())
-    for number in range(8):
+    for number in range(4):
         assert [step.action for step in reported(brain, f"trace_{number}").steps] == ["search", "book"]
 
 
 def test_the_pages_lines(
-    server: RunningServer, provider: DefaultTraceProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared_server: RunningServer, provider: DefaultTraceProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     page = (Path(__file__).parents[2] / "docs" / "user-manual" / "adapters.md").read_text(encoding="utf-8")
     (block,) = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "openai_agents" in text]
-    exec(compile(block.replace("http://localhost:9696", server.url), "adapters.md", "exec"), program := {})
+    exec(compile(block.replace("http://localhost:9696", shared_server.url), "adapters.md", "exec"), program := {})
     assert run(agent(calls("search"), says("done")), "trace_1") == "done"
     assert [step.action for step in reported(program["brain"], "trace_1").steps] == ["search"]
     provider.set_processors([])
