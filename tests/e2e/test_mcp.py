@@ -56,10 +56,25 @@ async def whole_loop(client: Client) -> None:
     assert (await answer(client, "recall", query="where is the key"))["hits"][0]["memory_id"] == stored["memory_id"]
 
 
-def test_stdio_with_the_service_in_process(tmp_path: Path) -> None:
+PAGE = ROOT / "docs" / "user-manual" / "mcp.md"
+
+
+def pages_servers() -> list[dict[str, Any]]:
+    """The entries that the manual's page has for the files of clients."""
+    blocks = re.findall(r"```json\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    return [json.loads(block)["mcpServers"]["somabrain"] for block in blocks]
+
+
+def test_stdio_with_the_service_in_process_as_the_page_has_it(tmp_path: Path) -> None:
+    alone, elsewhere = pages_servers()
+    assert alone["command"].endswith("/bin/somabrain")
+    assert elsewhere["env"].keys() == {"SOMABRAIN_URL", "SOMABRAIN_KEY"}
+    arguments = [part.replace("/path/to/somabrain-data", str(tmp_path / "data")) for part in alone["args"]]
+    assert arguments[0] == "mcp"
+
     async def work() -> None:
         started = StdioServerParameters(
-            command=COMMAND[0], args=[*COMMAND[1:], "--data", str(tmp_path / "data")], env=ENVIRONMENT, cwd=tmp_path
+            command=COMMAND[0], args=[*COMMAND[1:-1], *arguments], env=ENVIRONMENT, cwd=tmp_path
         )
         async with Client(started) as client:
             assert len((await client.list_tools()).tools) == 6

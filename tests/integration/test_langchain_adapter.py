@@ -19,7 +19,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import interrupt
+from langgraph.types import Command, interrupt
 
 from somabrain.adapters.langchain import SomabrainMiddleware
 from somabrain.client import Brain, EpisodeReported
@@ -199,6 +199,7 @@ def test_a_pause_is_no_failure(own_brain: Brain) -> None:
     episode = reported(own_brain, "run-1")
     assert [(step.action, step.ok) for step in episode.steps] == [("pauses", None)]
     assert episode.metadata == {}
+    assert said(made.invoke(Command(resume="yes"), thread))[-2:] == [("tool", "yes"), ("ai", "done")]
 
 
 def learned(own_brain: Brain, *, success: bool) -> None:
