@@ -115,13 +115,17 @@ def option_show(
 
 @app.command()
 def learn(
-    files: Annotated[list[Path], typer.Argument(help="Traces: .jsonl, .ndjson or .json files, each also with .gz.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Traces: .jsonl, .ndjson or .json, each also with .gz; Minari's folders.")
+    ],
     url: Url = DEFAULT_URL,
     key: Key = None,
     namespace: NamespaceOption = "default",
     form: Annotated[
         str | None,
-        typer.Option("--format", help="openai, tau-bench, otlp, somabrain or alfworld.", show_default="found out"),
+        typer.Option(
+            "--format", help="openai, tau-bench, otlp, somabrain, alfworld or minari.", show_default="found out"
+        ),
     ] = None,
     arguments: Annotated[
         bool, typer.Option("--arguments", help="An action is a tool with its arguments, not the tool alone.")

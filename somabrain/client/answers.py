@@ -297,6 +297,56 @@ class EpisodeAnswers(Answer):
     results: tuple[EpisodeAnswer, ...]
 
 
+class TraceRefusal(Answer):
+    """Why a trace was not learned from; `loc` is the place in it."""
+
+    code: str
+    detail: str
+    loc: tuple[str | int, ...]
+
+
+class TraceAnswer(Answer):
+    """What became of a trace: `trace` is its number in the request, which with spans may stand for several, or none."""
+
+    trace: int
+    episode: EpisodeAnswer | None
+    refusal: TraceRefusal | None
+
+
+class TraceAnswers(Answer):
+    """The single answers, in the order of the request."""
+
+    results: tuple[TraceAnswer, ...]
+
+
+class ConsolidationResult(Answer):
+    """What the last published run made."""
+
+    options: int
+    created: int
+    changed: int
+    retired: int
+    states: int
+    seconds: float
+    model_version: int
+
+
+class ConsolidationAnswer(Answer):
+    """How far the working out of options has come; `result` is None before the first run was published."""
+
+    state: Literal["idle", "queued", "running", "failed"]
+    done: int
+    total: int
+    requested: int
+    through_sequence: int
+    build: int
+    episodes_since: int
+    started_at: datetime | None
+    finished_at: datetime | None
+    problem: str | None
+    result: ConsolidationResult | None
+
+
 class EpisodeOutcomeAnswer(Answer):
     """An outcome that was told after its episode."""
 

@@ -56,6 +56,8 @@ class AsyncBrain:
     act = _awaited(Brain.act)
     predict = _awaited(Brain.predict)
     calibration = _awaited(Brain.calibration)
+    learn = _awaited(Brain.learn)
+    consolidate = _awaited(Brain.consolidate)
     record_episode = _awaited(Brain.record_episode)
     reported_episode = _awaited(Brain.reported_episode)
     outcome = _awaited(Brain.outcome)
@@ -137,6 +139,10 @@ class AsyncEpisode:
     async def outcome(self, *, success: bool) -> None:
         """As `Episode.outcome`."""
         await asyncio.to_thread(self.episode.outcome, success=success)
+
+    def over(self, *, terminated: bool) -> None:
+        """As `Episode.over`."""
+        self.episode.over(terminated=terminated)
 
     async def __aenter__(self) -> Self:
         """The episode."""

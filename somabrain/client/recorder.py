@@ -132,6 +132,7 @@ class Episode:
         self._called: set[str] = set()
         self._asked: dict[str, Fact] | None = None
         self._success: bool | None = None
+        self._terminated: bool | None = None
         self._ended = False
 
     @property
@@ -192,6 +193,13 @@ class Episode:
         else:
             self._success = bool(success)
 
+    def over(self, *, terminated: bool) -> None:
+        """Whether the world ended in the state that the run is in, or the run was cut off there.
+
+        Where nobody says, the service takes it that a run which succeeded had come to its end, and no other.
+        """
+        self._terminated = bool(terminated)
+
     def __enter__(self) -> Self:
         """The episode."""
         return self
@@ -216,6 +224,7 @@ class Episode:
             "steps": [step.body() for step in self._steps],
             "final": {"features": self._state},
             "success": self._success,
+            "terminated": self._terminated,
             "agent": run.agent,
             "group": run.group,
             "roles": dict(run.roles),

@@ -1,6 +1,7 @@
 """Files of traces, read piece by piece: a piece is one document, with the line where it begins.
 
 Names end in .jsonl or .ndjson (a document on each line) or .json (one document, or a list of them), each also with .gz.
+A folder is a Minari dataset, its episodes numbered from 0 as in a list.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ def pieces(path: Path) -> Iterator[Piece]:
 
     A file that ends early or is not what its name says ends with a refusal, after what could be read.
     """
+    if path.is_dir():
+        yield from _dataset(path)
+        return
     name = path.name.lower().removesuffix(PACKED)
     if not name.endswith((*LINES, WHOLE)):
         known = ", ".join((*LINES, WHOLE))
@@ -72,6 +76,20 @@ def pieces(path: Path) -> Iterator[Piece]:
     except (EOFError, zlib.error) as error:
         refusal = TraceNotJsonError(f"the packed file is damaged, what follows is lost: {error}")
         yield Piece(line=line, read=0, size=0, document=None, refusal=refusal)
+
+
+def _dataset(path: Path) -> Iterator[Piece]:
+    try:
+        from somabrain.adapters.minari import dataset_in, documents  # noqa: PLC0415  an extra
+
+        for number, document in enumerate(documents(dataset_in(path))):
+            yield Piece(line=0, read=0, size=0, document=document, item=number)
+    except ModuleNotFoundError as error:
+        refusal = TraceFormatUnknownError(f"a folder is read by Minari: pip install 'somabrain[minari]' ({error.name})")
+        yield Piece(line=0, read=0, size=0, document=None, refusal=refusal)
+    except (ValueError, OSError) as error:
+        refusal = TraceFormatUnknownError(str(error))
+        yield Piece(line=0, read=0, size=0, document=None, refusal=refusal)
 
 
 @contextmanager

@@ -59,6 +59,9 @@ class Reported:
     model_version: int
 
 
+_NO_MARK = Mark(0)
+
+
 class EpisodeRecorder:
     """Learns from episodes inside one write transaction, in their order; `finish` writes what changed."""
 
@@ -86,6 +89,8 @@ class EpisodeRecorder:
         self._rows: dict[tuple[int, int], PrimitiveRow] = {}
         self._fetched: set[int] = set()
         self._arrivals: dict[int, Arrivals] = {}
+        self._rows_changed: set[tuple[int, int]] = set()
+        self._arrivals_changed: set[int] = set()
         self._visits: Counter[int] = Counter()
         self._episodes = 0
         self._tallies = Tallies()
@@ -115,7 +120,7 @@ class EpisodeRecorder:
             self._step(numbers[place], actions[place], numbers[place + 1], rewards[place], step, known_before=before)
         self._end(numbers[-1], episode)
         for one in salient:
-            self._mark(one.prototype, one.reason)
+            self._arrive(one.prototype, marks=one.reason)
         self._lived(ids, episode.steps, rewards)
         reported = Reported(
             episode_id=episode_id,
@@ -149,8 +154,8 @@ class EpisodeRecorder:
         self._tx.add_visits(namespace, {n: count for n, count in self._visits.items() if n < first_new})
         experience = self._tx.experience
         experience.add_actions(namespace, self._record.actions, list(self._new_actions))
-        experience.save_rows(namespace, [self._rows[key] for key in sorted(self._rows)], sequence)
-        experience.save_arrivals(namespace, [self._arrivals[number] for number in sorted(self._arrivals)], sequence)
+        experience.save_rows(namespace, [self._rows[key] for key in sorted(self._rows_changed)], sequence)
+        experience.save_arrivals(namespace, [self._arrivals[n] for n in sorted(self._arrivals_changed)], sequence)
         self._tx.odds.add_tallies(namespace, self._tallies.summed())
         self._tx.save_options(namespace, [self._options[key] for key in sorted(self._options)])
         return replace(
@@ -229,36 +234,48 @@ class EpisodeRecorder:
         self._rows[start, action] = stepped(
             before, start, action, outcome=outcome, reward=reward, ok=step.ok, fresh=not seen
         )
-        there = self._arrived(outcome)
-        self._arrivals[outcome] = replace(there, arrivals=there.arrivals + 1)
+        self._rows_changed.add((start, action))
+        self._arrive(outcome, arrivals=1)
         self._arrivals.setdefault(start, self._arrived(start))
 
     def _end(self, final: int, episode: Episode) -> None:
         if episode.terminated or episode.success:
-            there = self._arrived(final)
-            self._arrivals[final] = replace(there, endings=there.endings + 1)
+            self._arrive(final, endings=1)
 
-    def _mark(self, number: int, reason: Mark) -> None:
+    def _arrive(self, number: int, *, arrivals: int = 0, endings: int = 0, marks: Mark = _NO_MARK) -> None:
         there = self._arrived(number)
-        self._arrivals[number] = replace(there, marks=there.marks | reason)
+        self._arrivals[number] = Arrivals(
+            number=number,
+            arrivals=there.arrivals + arrivals,
+            endings=there.endings + endings,
+            marks=there.marks if marks is _NO_MARK else there.marks | marks,
+        )
+        self._arrivals_changed.add(number)
 
     def _arrived(self, number: int) -> Arrivals:
-        return self._arrivals.get(number) or Arrivals(number=number, arrivals=0, endings=0, marks=Mark(0))
+        return self._arrivals.get(number) or Arrivals(number=number, arrivals=0, endings=0, marks=_NO_MARK)
 
     def _lived(self, ids: Sequence[str], steps: Sequence[Step], rewards: Sequence[float]) -> None:
         """Counts the steps in their actions' options."""
-        for option_id, step, reward in zip(ids, steps, rewards, strict=True):
+        taken: dict[str, list[tuple[bool, float]]] = {}
+        for option_id, step, earned in zip(ids, steps, rewards, strict=True):
+            taken.setdefault(option_id, []).append((step.ok is not False, earned))
+        for option_id, runs in taken.items():
             option = self._options[option_id]
             life, evidence = option.lifetime, option.evidence
+            # Not sum(): what it adds to is another number from Python 3.12 on.
+            reward = evidence.reward
+            for _, earned in runs:
+                reward += earned
             self._options[option_id] = replace(
                 option,
                 lifetime=replace(
                     life,
-                    executions=life.executions + 1,
-                    successes=life.successes + (step.ok is not False),
-                    steps=life.steps + 1,
+                    executions=life.executions + len(runs),
+                    successes=life.successes + sum(worked for worked, _ in runs),
+                    steps=life.steps + len(runs),
                 ),
-                evidence=replace(evidence, runs=evidence.runs + 1, reward=evidence.reward + reward),
+                evidence=replace(evidence, runs=evidence.runs + len(runs), reward=reward),
             )
 
 

@@ -14,7 +14,7 @@ from somabrain.oak.documents import json_text
 from somabrain.oak.model import Arrivals, Mark, OptionModel, PrimitiveRow, Source, Status
 from somabrain.ports import Consolidation, EpisodeRecord
 from somabrain.store import tables as t
-from somabrain.store.statements import PRIMITIVE_ROWS, chunks
+from somabrain.store.statements import PRIMITIVE_ROWS, Upsert, chunks
 from somabrain.tenancy import Namespace, TenantId
 
 COUNTED = np.dtype([("outcome", "<i4"), ("count", "<i8")])
@@ -161,7 +161,7 @@ class SqlExperience:
 class SqlExperienceWriter(SqlExperience):
     """`WriteExperience` on a connection whose transaction holds the tenant's row."""
 
-    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Any]) -> None:
+    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Upsert]) -> None:
         """`upserts` by table name."""
         super().__init__(connection, tenant)
         self._upserts = upserts
@@ -251,9 +251,7 @@ class SqlExperienceWriter(SqlExperience):
         return {"tenant": self._tenant.value, "namespace": namespace.value}
 
     def _put(self, table: Table, namespace: Namespace, rows: Sequence[dict[str, Any]]) -> None:
-        if rows:
-            owner = self._owner(namespace)
-            self._connection.execute(self._upserts[table.name], [{**owner, **row} for row in rows])
+        self._upserts[table.name].put(self._connection, rows, **self._owner(namespace))
 
 
 def due_consolidations(connection: Connection, episodes: int) -> list[tuple[TenantId, Namespace]]:

@@ -8,9 +8,9 @@ from sqlalchemy import Select, and_, delete, func, null, select
 
 from somabrain.ports import JournalEntry
 from somabrain.store import codec
-from somabrain.store import statements as sql
 from somabrain.store import tables as t
 from somabrain.store.database import Database
+from somabrain.store.statements import Upsert
 from somabrain.tenancy import TenantId
 
 _TOLD = [null().label("request") if column is t.journal.c.request else column for column in t.journal.c]
@@ -31,7 +31,7 @@ class RelayPositions:
     def __init__(self, database: Database) -> None:
         """`database` is prepared."""
         self._database = database
-        self._upsert = sql.upsert(t.relay_positions, on_sqlite=database.sqlite)
+        self._upsert = Upsert(t.relay_positions, database.engine.dialect)
 
     def behind(self, sink: str) -> list[tuple[TenantId, int]]:
         """Tenants with entries that the sink has not had, and the sink's position in each."""
@@ -49,7 +49,7 @@ class RelayPositions:
     def advance(self, sink: str, tenant: TenantId, sequence: int) -> None:
         """Records that the sink has all entries up to `sequence`, be that more or fewer than before."""
         with self._database.writing() as connection:
-            connection.execute(self._upsert, [{"sink": sink, "tenant": tenant.value, "sequence": sequence}])
+            self._upsert.put(connection, [{"sink": sink, "tenant": tenant.value, "sequence": sequence}])
 
     def reset(self, sink: str) -> None:
         """Records that the sink has nothing, of any tenant."""

@@ -14,7 +14,7 @@ from somabrain.oak.documents import json_text
 from somabrain.oak.model import Vector
 from somabrain.ports import Mark, MemorySpace
 from somabrain.store import tables as t
-from somabrain.store.statements import chunks
+from somabrain.store.statements import Upsert, chunks
 from somabrain.tenancy import Namespace, TenantId
 
 FORGOTTEN = "MemoryForgotten"
@@ -114,7 +114,7 @@ class SqlMemories:
 class SqlMemoryWriter(SqlMemories):
     """`WriteMemories` on a connection whose transaction holds the tenant's row."""
 
-    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Any]) -> None:
+    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Upsert]) -> None:
         """`upserts`: by table name."""
         super().__init__(connection, tenant)
         self._upserts = upserts
@@ -125,9 +125,7 @@ class SqlMemoryWriter(SqlMemories):
             return
         owner = {"tenant": self._tenant.value, "namespace": namespace.value}
         self._drop_entries(namespace, [memory.memory_id for memory in memories])
-        self._connection.execute(
-            self._upserts[t.memories.name], [{**owner, **_memory_columns(memory)} for memory in memories]
-        )
+        self._upserts[t.memories.name].put(self._connection, [_memory_columns(memory) for memory in memories], **owner)
         held = [
             {**owner, "entry": _digest(entry), "memory_id": memory.memory_id}
             for memory in memories
@@ -146,7 +144,7 @@ class SqlMemoryWriter(SqlMemories):
     def save_space(self, space: MemorySpace) -> None:
         """As the port."""
         columns = {"namespace": space.namespace.value, "version": space.version, "memories": space.memories}
-        self._connection.execute(self._upserts[t.memory_spaces.name], [{"tenant": self._tenant.value, **columns}])
+        self._upserts[t.memory_spaces.name].put(self._connection, [columns], tenant=self._tenant.value)
 
     def _drop_entries(self, namespace: Namespace, ids: Sequence[str]) -> None:
         for some in chunks(ids):

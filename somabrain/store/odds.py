@@ -13,7 +13,7 @@ from somabrain.oak.model import BUCKETS, EVERYONE, Prediction, Score, Scored, Ta
 from somabrain.ports import TallyQuery
 from somabrain.store import statements as sql
 from somabrain.store import tables as t
-from somabrain.store.statements import NOBODY
+from somabrain.store.statements import NOBODY, Upsert
 from somabrain.tenancy import Namespace, TenantId
 
 
@@ -105,7 +105,7 @@ class SqlOdds:
 class SqlOddsWriter(SqlOdds):
     """`WriteOdds` on a connection whose transaction holds the tenant's row."""
 
-    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Any]) -> None:
+    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Upsert]) -> None:
         """`upserts` by table name."""
         super().__init__(connection, tenant)
         self._upserts = upserts
@@ -180,9 +180,7 @@ class SqlOddsWriter(SqlOdds):
         return {"tenant": self._tenant.value, "namespace": namespace.value}
 
     def _put(self, table: Table, namespace: Namespace, rows: Sequence[dict[str, Any]]) -> None:
-        if rows:
-            owner = self._owner(namespace)
-            self._connection.execute(self._upserts[table.name], [{**owner, **row} for row in rows])
+        self._upserts[table.name].put(self._connection, rows, **self._owner(namespace))
 
 
 def _key(agent: str) -> bytes:

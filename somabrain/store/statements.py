@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import BindParameter, ColumnElement, Table, bindparam, delete, select, union_all, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Table,
+    bindparam,
+    delete,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from somabrain.oak.model import EVERYWHERE, Tallied
@@ -26,22 +38,33 @@ KEYS_MAX = 500
 """Most keys in one statement: SQLite takes 999 parameters in its oldest builds."""
 
 
-def upsert(table: Table, *, on_sqlite: bool) -> Any:
-    """INSERT … ON CONFLICT (primary key) DO UPDATE of all other columns."""
-    keys = [column.name for column in table.primary_key]
-    statement: Any = (sqlite if on_sqlite else postgresql).insert(table)
-    changed = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
-    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+class Upsert:
+    """INSERT … ON CONFLICT (primary key) DO UPDATE, for many rows at once.
 
+    The text is made once for the engine, and rows go to the driver as they are: what SQLAlchemy does for each row
+    anew takes longer than SQLite takes to write it. Every column must be of a type that the driver takes as it is.
+    """
 
-def accumulate(table: Table, *, on_sqlite: bool) -> Any:
-    """INSERT … ON CONFLICT (primary key) DO UPDATE that adds to all other columns."""
-    keys = [column.name for column in table.primary_key]
-    statement: Any = (sqlite if on_sqlite else postgresql).insert(table)
-    changed = {
-        column.name: column + statement.excluded[column.name] for column in table.columns if column.name not in keys
-    }
-    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+    def __init__(self, table: Table, dialect: Dialect, *, adds: bool = False) -> None:
+        """`adds`: what is there is added to, column by column, not replaced."""
+        statement: Any = (sqlite if dialect.name == "sqlite" else postgresql).insert(table)
+        keys = {column.name for column in table.primary_key}
+        given = [column for column in table.columns if column.name not in keys]
+        changed = {
+            column.name: column + statement.excluded[column.name] if adds else statement.excluded[column.name]
+            for column in given
+        }
+        statement = statement.on_conflict_do_update(index_elements=sorted(keys), set_=changed)
+        compiled = statement.compile(dialect=dialect, column_keys=[column.name for column in table.columns])
+        self._text = compiled.string
+        self._ordered = itemgetter(*compiled.positiontup) if dialect.positional else None
+
+    def put(self, connection: Connection, rows: Sequence[Mapping[str, Any]], **owner: str) -> None:
+        """Writes the rows, each with every column of the table; those of `owner` are the same in all of them."""
+        if rows:
+            whole = ({**owner, **row} for row in rows)
+            bound: list[Any] = list(whole) if self._ordered is None else [self._ordered(row) for row in whole]
+            connection.exec_driver_sql(self._text, bound)
 
 
 def chunks(keys: Sequence[K]) -> list[Sequence[K]]:

@@ -28,7 +28,7 @@ from somabrain.store.database import Database
 from somabrain.store.experience import SqlExperience, SqlExperienceWriter, due_consolidations
 from somabrain.store.memories import SqlMemories, SqlMemoryWriter
 from somabrain.store.odds import SqlOdds, SqlOddsWriter
-from somabrain.store.statements import chunks
+from somabrain.store.statements import Upsert, chunks
 from somabrain.tenancy import Namespace, TenantId
 
 UPSERTED = (
@@ -55,8 +55,9 @@ class SqlStore:
     def __init__(self, database: Database) -> None:
         """`database` is prepared."""
         self._database = database
-        self._upserts = {table.name: sql.upsert(table, on_sqlite=database.sqlite) for table in UPSERTED}
-        self._upserts |= {table.name: sql.accumulate(table, on_sqlite=database.sqlite) for table in ACCUMULATED}
+        dialect = database.engine.dialect
+        self._upserts = {table.name: Upsert(table, dialect) for table in UPSERTED}
+        self._upserts |= {table.name: Upsert(table, dialect, adds=True) for table in ACCUMULATED}
         self._new_tenant = sql.insert_missing(t.tenants, on_sqlite=database.sqlite)
 
     @contextmanager
@@ -258,7 +259,7 @@ class SqlReader:
 class SqlWriter(SqlReader):
     """`WriteTransaction` on a connection whose transaction holds the tenant's row."""
 
-    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Any], sequence: int) -> None:
+    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Upsert], sequence: int) -> None:
         """`sequence`: the tenant's last one."""
         super().__init__(connection, tenant)
         self._upserts = upserts
@@ -371,8 +372,7 @@ class SqlWriter(SqlReader):
         self._put(t.replies.name, [columns])
 
     def _put(self, table: str, rows: list[codec.Columns]) -> None:
-        if rows:
-            self._connection.execute(self._upserts[table], [{"tenant": self._tenant.value, **row} for row in rows])
+        self._upserts[table].put(self._connection, rows, tenant=self._tenant.value)
 
 
 def _digest(scope: ReplyScope) -> bytes:

@@ -1,7 +1,7 @@
 """OpenAI chat messages with tool calls: a list of them, or an object that has it as `messages`.
 
-Beside `messages` an object may have `id`, `goal` (facts or words), `group`, `agent` (or `model`), `success`, and
-`stop_reason`; other fields are left alone. Calls of the older `function_call` are calls too.
+Beside `messages` an object may have `id`, `goal` (facts or words), `roles`, `group`, `agent` (or `model`), `success`,
+and `stop_reason`; other fields are left alone. Calls of the older `function_call` are calls too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,17 @@ from somabrain.errors import TraceOrderError
 from somabrain.traces.episode import episode_id
 from somabrain.traces.model import CUT_OFF, Call, Json, Trace
 from somabrain.traces.results import parsed, worked
-from somabrain.traces.shapes import goal_at, label_at, list_at, name_at, object_at, outcome_at, refused, text_at
+from somabrain.traces.shapes import (
+    goal_at,
+    label_at,
+    list_at,
+    name_at,
+    object_at,
+    outcome_at,
+    refused,
+    roles_at,
+    text_at,
+)
 
 SPEAKERS = frozenset({"system", "developer", "user"})
 """Roles whose messages neither call nor answer."""
@@ -31,6 +41,7 @@ def trace_of(document: Json) -> Trace:
         episode_id=episode_id(label_at(document, "id", "episode_id"), document),
         calls=calls_of(list_at(document.get("messages"), "messages"), "messages"),
         goal=goal,
+        roles=roles_at(document),
         told=told,
         success=outcome_at(document, "success"),
         cut_off=document.get("stop_reason") in CUT_OFF,

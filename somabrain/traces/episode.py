@@ -39,6 +39,8 @@ def body_of(trace: Trace, *, arguments: bool) -> Body:
     if body["terminated"]:
         final = {**final, OUTCOME: "success" if body["success"] else "failure"}
     body |= {"episode_id": trace.episode_id, "steps": steps, "final": {"features": final}}
+    if trace.roles:
+        body["roles"] = dict(trace.roles)
     labels = {"agent": trace.agent, "group": trace.group}
     body |= {name: label for name, label in labels.items() if label is not None}
     return body if trace.told is None else {**body, "metadata": {"goal": trace.told[:TOLD_MAX]}}

@@ -1,6 +1,7 @@
 """Our own form: a line is what `POST /oak/episode` takes. And the lines of converted ALFWorld logs.
 
-An ALFWorld line has bare facts as states, `final_state` in place of `final`, and `terminate`, the reason to stop.
+An ALFWorld line has bare facts as states, `final_state` in place of `final`, and `terminate`, the reason to stop. It is
+about its `target` and its destination, `dest`.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ def alfworld_body_of(document: Mapping[str, Json], *, arguments: bool) -> Body:
         "episode_id": episode_id(label_at(document, "episode_id"), document),
         "steps": steps,
         "final": _state(document.get("final_state"), "final_state"),
+        **_roles(document),
         **ending(success=outcome_at(document, "success"), cut_off=stopped in CUT_OFF),
         **{
             name: label
@@ -74,6 +76,13 @@ def alfworld_body_of(document: Mapping[str, Json], *, arguments: bool) -> Body:
             if label is not None
         },
     }
+
+
+def _roles(document: Mapping[str, Json]) -> Body:
+    target, destination = label_at(document, "target"), label_at(document, "dest")
+    found = {"target": target, "destination": None if destination == target else destination}
+    named = {name: value for name, value in found.items() if value is not None}
+    return {"roles": named} if named else {}
 
 
 def _state(value: Json, *loc: str | int) -> Body:

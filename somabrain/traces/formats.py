@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from somabrain.errors import Location, SomabrainError, TraceFormatUnknownError, TraceWithoutStepsError
-from somabrain.traces import chat, episode, episodes, spans, tau
+from somabrain.traces import arrays, chat, episode, episodes, spans, tau
 from somabrain.traces.model import Body, Json, Trace
 from somabrain.traces.shapes import check_document, list_at, object_at
 
@@ -20,6 +20,7 @@ class Format(StrEnum):
     OTLP = "otlp"
     SOMABRAIN = "somabrain"
     ALFWORLD = "alfworld"
+    MINARI = "minari"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +46,11 @@ def detected(document: Json) -> Format:
         ("messages", Format.OPENAI),
         ("final_state", Format.ALFWORLD),
         ("steps", Format.SOMABRAIN),
+        ("observations", Format.MINARI),
     ):
         if name in document:
             return form
-    raise TraceFormatUnknownError("an object without messages, traj, resourceSpans or steps")
+    raise TraceFormatUnknownError("an object without messages, traj, resourceSpans, steps or observations")
 
 
 def converted(document: Json, form: Format | None = None, *, arguments: bool = False) -> list[Converted]:
@@ -106,6 +108,8 @@ def _body(document: Json, form: Format, *, arguments: bool) -> Body:
         return episode.body_of(tau.trace_of(object_at(document)), arguments=arguments)
     if form is Format.ALFWORLD:
         return episodes.alfworld_body_of(object_at(document), arguments=arguments)
+    if form is Format.MINARI:
+        return arrays.body_of(object_at(document))
     return episodes.body_of(object_at(document))
 
 

@@ -51,12 +51,13 @@ class Call:
 class Trace:
     """A run of an agent. `success` is `None` where it is not known; a run that is `cut_off` did not fail by that.
 
-    `goal` are facts that hold throughout; `told` is the goal in words.
+    `goal` are facts that hold throughout; `told` is the goal in words; `roles` is what the run is about.
     """
 
     episode_id: str
     calls: tuple[Call, ...]
     goal: Mapping[str, Scalar] = field(default_factory=dict)
+    roles: Mapping[str, str | int | float] = field(default_factory=dict)
     told: str | None = None
     success: bool | None = None
     cut_off: bool = False

@@ -131,6 +131,16 @@ def goal_at(document: Mapping[str, Json]) -> tuple[dict[str, Scalar], str | None
     return facts, None
 
 
+def roles_at(document: Mapping[str, Json]) -> dict[str, str | int | float]:
+    """The field `roles`: what the run is about, texts and numbers by name. The rest is for the service to judge."""
+    found: dict[str, str | int | float] = {}
+    for name, value in object_at(document.get("roles", {}), "roles").items():
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise refused(f"a role is a text or a number, got {_kind(value)}", "roles", name)
+        found[name] = value
+    return found
+
+
 def refused(message: str, *loc: str | int) -> TraceInvalidError:
     """The refusal with its place, which the message names too."""
     where = ".".join(str(part)[:_SHOWN] for part in loc)

@@ -38,6 +38,8 @@ METHODS: dict[str, tuple[Callable[..., Any], str]] = {
     "predict": (Brain.predict, "PredictAnswer"),
     "calibration_get": (Brain.calibration, "CalibrationAnswer"),
     "episode_record": (Brain.record_episode, "EpisodeAnswer"),
+    "trace_record_batch": (Brain.learn, "TraceAnswers"),
+    "consolidate": (Brain.consolidate, "ConsolidationAnswer"),
     "episode_get": (Brain.reported_episode, "EpisodeReported"),
     "episode_outcome": (Brain.outcome, "None"),
 }
@@ -136,6 +138,7 @@ def test_the_client_imports_httpx_pydantic_and_the_standard_library_alone() -> N
             elif isinstance(node, ast.Import):
                 imported |= {alias.name for alias in node.names}
     own = {name for name in imported if name == "somabrain.client" or name.startswith("somabrain.client.")}
+    own.add("somabrain.observations")
     others = {name.split(".", maxsplit=1)[0] for name in imported - own}
     assert own
     assert others - sys.stdlib_module_names == {"httpx", "pydantic"}

@@ -87,8 +87,9 @@ def test_what_can_not_be_read_is_told_after_what_can(tmp_path: Path) -> None:
     assert found[-1][2] == "trace_not_json"
     (tmp_path / "none.jsonl.gz").write_bytes(b"no gzip")
     (tmp_path / "folder.jsonl").mkdir()
-    for name in ("none.jsonl.gz", "folder.jsonl", "missing.jsonl"):
+    for name in ("none.jsonl.gz", "missing.jsonl"):
         assert read(tmp_path / name) == [(0, None, "trace_not_json")]
+    assert read(tmp_path / "folder.jsonl") == [(0, None, "trace_format_unknown")]
     assert read(tmp_path / "x.csv") == [(0, None, "trace_format_unknown")]
 
 

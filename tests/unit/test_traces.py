@@ -306,9 +306,13 @@ def test_alfworld_lines_have_no_turn_counter_and_inferred_steps_are_unknown() ->
         "final_state": {"at": "cup", "turn": 2},
         "success": False,
         "terminate": "max_steps",
+        "target": "cup",
+        "dest": "cup",
     }
+    assert body({**line, "dest": "shelf"})["roles"] == {"target": "cup", "destination": "shelf"}
     assert body(line) == {
         "episode_id": "e1",
+        "roles": {"target": "cup"},
         "agent": "a",
         "group": "g",
         "steps": [
@@ -322,6 +326,15 @@ def test_alfworld_lines_have_no_turn_counter_and_inferred_steps_are_unknown() ->
     assert body(line, arguments=True)["steps"][0]["action"] == {"tool": "goto", "arguments": ["cup 1"]}
 
 
+def test_roles_are_told_as_they_are() -> None:
+    talk = {"messages": [asks(call("1"))], "roles": {"user": "ann 7", "seats": 2}}
+    assert body(talk)["roles"] == {"user": "ann 7", "seats": 2}
+    assert "roles" not in body({**talk, "roles": {}})
+    assert refusal({**talk, "roles": {"user": None}}).loc == ("roles", "user")
+    assert refusal({**talk, "roles": {"user": True}}).loc == ("roles", "user")
+    assert refusal({**talk, "roles": ["ann"]}).loc == ("roles",)
+
+
 def test_formats_are_found_out_and_a_named_one_is_believed() -> None:
     talk = [asks(call("1"))]
     documents = {
@@ -330,6 +343,7 @@ def test_formats_are_found_out_and_a_named_one_is_believed() -> None:
         Format.OTLP: {"resourceSpans": []},
         Format.SOMABRAIN: {"steps": [], "final": {}},
         Format.ALFWORLD: {"steps": [], "final_state": {}},
+        Format.MINARI: {"observations": []},
     }
     assert {form: detected(document) for form, document in documents.items()} == {form: form for form in Format}
     assert detected(talk) is Format.OPENAI

@@ -28,11 +28,13 @@ def stepped(
     counts = dict(zip(before.outcomes, before.counts, strict=True))
     counts[outcome] = counts.get(outcome, 0) + 1
     outcomes = tuple(sorted(counts))
-    return replace(
-        before,
+    return PrimitiveRow(
+        start=start,
+        action=action,
         reward=before.reward + reward,
         loss=before.loss + max(0.0, -reward),
         refused=before.refused + (ok is False),
+        fresh=before.fresh,
         outcomes=outcomes,
         counts=tuple(counts[y] for y in outcomes),
     )
