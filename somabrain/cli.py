@@ -334,6 +334,43 @@ def events(
 
 
 @app.command()
+def mcp(
+    url: Annotated[
+        str | None,
+        typer.Option(envvar="SOMABRAIN_URL", help="The server's address.", show_default="the service in this process"),
+    ] = None,
+    key: Key = None,
+    namespace: NamespaceOption = "default",
+    data: Annotated[
+        Path, typer.Option(envvar="SOMABRAIN_DATA_DIR", help="Data of the service in this process.")
+    ] = Path("somabrain-data"),
+    http: Annotated[bool, typer.Option("--http", help="Streamable HTTP instead of standard input and output.")] = False,
+    host: Annotated[str, typer.Option(help="Where --http listens.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Where --http listens; 0: any free port.")] = 9698,
+    http_key: Annotated[
+        str | None, typer.Option(envvar="SOMABRAIN_MCP_KEY", help="What clients of --http send as a bearer token.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A name that clients of --http call this by; may be repeated.")
+    ] = None,
+) -> None:
+    """Serve memory and experience to MCP clients: remember, recall, predict, plan, act, report_episode."""
+    try:
+        from somabrain.commands.mcp_server import Asked, serve_http, serve_stdio
+    except ImportError as missing:
+        if (missing.name or "").split(".")[0] not in {"mcp", "mcp_types"}:
+            raise
+        typer.echo(f"somabrain: mcp needs the MCP SDK ({missing}): pip install 'somabrain[mcp]'", err=True)
+        raise typer.Exit(2) from None
+
+    asked = Asked(url=url, key=key, namespace=namespace, data=data)
+    if http:
+        serve_http(asked, host=host, port=port, key=http_key, hosts=allow_host or ())
+    else:
+        serve_stdio(asked)
+
+
+@app.command()
 def openapi(
     path: Annotated[Path, typer.Argument()] = Path("openapi.yaml"),
     check: Annotated[bool, typer.Option("--check", help="Only compare; status 1 where the file differs.")] = False,

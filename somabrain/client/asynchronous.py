@@ -48,6 +48,8 @@ class AsyncBrain:
 
     remember = _awaited(Brain.remember)
     recall = _awaited(Brain.recall)
+    memory = _awaited(Brain.memory)
+    forget = _awaited(Brain.forget)
     create_option = _awaited(Brain.create_option)
     options = _awaited(Brain.options)
     plan = _awaited(Brain.plan)

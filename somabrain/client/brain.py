@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import re
-import tempfile
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
@@ -15,11 +13,11 @@ from typing import Any, Literal, Self
 
 from somabrain.client import answers as a
 from somabrain.client.deadline import Deadline
-from somabrain.client.disk_queue import DiskQueue
+from somabrain.client.disk_queue import DiskQueue, queue_in
 from somabrain.client.places import DATA_FOLDER, LOCAL_URL, queue_folder, started
 from somabrain.client.recorder import Episode, Run, new_episode_id
 from somabrain.client.sender import Sender
-from somabrain.client.telling import State, Step, facts_of, given, json_of, roles_of, state_of, step_body
+from somabrain.client.telling import State, Step, checked_id, facts_of, given, json_of, roles_of, state_of, step_body
 from somabrain.client.transport import Request, Transport
 
 TIMEOUT_S = 10.0
@@ -27,8 +25,6 @@ WAIT_S = 60.0
 DEADLINE_S = 0.05
 CLOSE_TIMEOUT_S = 2.0
 """How long `close` tries to send what waits; what is left waits for the next process."""
-
-_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 Roles = Mapping[str, str | int | float]
 
@@ -111,6 +107,17 @@ class Brain:
         """The memories nearest to a text or vector, the best first; `filter` compares metadata."""
         body = {"query": state_of(query), "top_k": top_k, "filter": filter, "min_score": min_score}
         return self._ask(a.RecallAnswer, "/memory/recall", body)
+
+    def memory(self, memory_id: str) -> a.MemoryAnswer:
+        """A memory by its id. Raises `NotFoundError`."""
+        return self._get(a.MemoryAnswer, f"/memory/{checked_id(memory_id)}", {})
+
+    def forget(self, memory_id: str, *, idempotency_key: str | None = None) -> None:
+        """Deletes a memory. Raises `NotFoundError`."""
+        key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
+        query = {"namespace": self.namespace}
+        request = Request(method="DELETE", path=f"/memory/{checked_id(memory_id)}", query=query, key=key)
+        self._transport.ask(request, timeout_s=self._timeout_s)
 
     def create_option(
         self,
@@ -284,7 +291,7 @@ class Brain:
 
     def reported_episode(self, episode_id: str) -> a.EpisodeReported:
         """An episode as it was reported. Raises `NotFoundError`."""
-        return self._get(a.EpisodeReported, f"/oak/episode/{_checked(episode_id)}", {})
+        return self._get(a.EpisodeReported, f"/oak/episode/{checked_id(episode_id)}", {})
 
     def episode(
         self,
@@ -304,7 +311,7 @@ class Brain:
         `episode_id` that can't be one.
         """
         run = Run(
-            id=new_episode_id() if episode_id is None else _checked(episode_id),
+            id=new_episode_id() if episode_id is None else checked_id(episode_id),
             goal=facts_of(goal or {}),
             roles=roles_of(roles or {}),
             agent=None if agent is None else str(agent),
@@ -329,7 +336,7 @@ class Brain:
         if success is None and reward is None:
             raise ValueError("an outcome has success, reward or both")
         body = {"success": success, "reward": reward, "namespace": self.namespace}
-        self._keep(f"/oak/episode/{_checked(episode_id)}/outcome", given(body))
+        self._keep(f"/oak/episode/{checked_id(episode_id)}/outcome", given(body))
 
     def flush(self, timeout_s: float = TIMEOUT_S) -> bool:
         """Waits until everything recorded was sent, at most `timeout_s`; whether it was."""
@@ -386,26 +393,6 @@ class Brain:
         """The queue and who sends it; None where no folder can be written."""
         with self._opening:
             if self._outgoing is None:
-                queue = _queue_in(self._folder)
+                queue = queue_in(self._folder)
                 self._outgoing = None if queue is None else (queue, Sender(queue, self._transport))
             return self._outgoing
-
-
-def _queue_in(folder: Path) -> DiskQueue | None:
-    try:
-        return DiskQueue(folder)
-    except OSError as error:
-        log.warning("%s: the queue can't be kept there", error)
-    try:
-        queue = DiskQueue(Path(tempfile.mkdtemp(prefix="somabrain-queue-")))
-    except OSError as error:
-        log.warning("%s: nor in any other folder", error)
-        return None
-    log.warning("what is recorded waits in %s, which no later process knows", queue.folder)
-    return queue
-
-
-def _checked(episode_id: str) -> str:
-    if not _ID.fullmatch(episode_id):
-        raise ValueError(f"{episode_id!r} is no id: 1 to 128 of A-Za-z0-9._:-")
-    return episode_id

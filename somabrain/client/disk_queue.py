@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -161,3 +162,18 @@ def _write(path: Path, content: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def queue_in(folder: Path) -> DiskQueue | None:
+    """The queue in this folder, else in one that no later process knows, with a warning; None where there is none."""
+    try:
+        return DiskQueue(folder)
+    except OSError as error:
+        log.warning("%s: the queue can't be kept there", error)
+    try:
+        queue = DiskQueue(Path(tempfile.mkdtemp(prefix="somabrain-queue-")))
+    except OSError as error:
+        log.warning("%s: nor in any other folder", error)
+        return None
+    log.warning("what is recorded waits in %s, which no later process knows", queue.folder)
+    return queue

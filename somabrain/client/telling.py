@@ -1,4 +1,4 @@
-"""What an agent has in hand, as what the service takes. Pure; nothing here raises for what it is given."""
+"""What an agent has in hand, as what the service takes. Pure; only an id is judged here, all else by the service."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -29,6 +30,7 @@ ACTION_BYTES_MAX = 4096
 CANDIDATES_TOLD = 3
 ACTION_TOLD_MAX = 80
 _PERCENT = 100
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,13 @@ class Step:
     ok: bool | None = None
     salient: bool = False
     turn: int | None = None
+
+
+def checked_id(given_id: str) -> str:
+    """The id. Raises `ValueError` of one that can't be an id."""
+    if not _ID.fullmatch(given_id):
+        raise ValueError(f"{given_id!r} is no id: 1 to 128 of A-Za-z0-9._:-")
+    return given_id
 
 
 def given(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -91,6 +92,8 @@ def test_it_is_installed_alone(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("somabrain_client-*.whl")
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert wheel.name.split("-")[1] == version
+    adapters = {f"somabrain/adapters/{name}.py" for name in ("langchain", "langgraph", "openai_agents", "tool_runs")}
+    assert adapters <= set(zipfile.ZipFile(wheel).namelist())
     target = tmp_path / "installed"
     install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", target, wheel]
     subprocess.run(install, check=True, capture_output=True)

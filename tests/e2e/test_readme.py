@@ -60,7 +60,7 @@ def test_the_first_steps(tmp_path: Path) -> None:
 BLOCK = re.compile(r"<!-- (run|shows) -->\n```\n(.*?)```", re.DOTALL)
 
 
-PAGES = (["quick-start"], ["memory"], ["options", "planning"], ["roles"], ["odds"], ["traces"])
+PAGES = (["quick-start"], ["memory"], ["options", "planning"], ["roles"], ["odds"], ["traces"], ["mcp"])
 
 
 @pytest.mark.parametrize("pages", PAGES)

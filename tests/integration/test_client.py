@@ -56,6 +56,13 @@ def test_remember_and_recall(brain: Brain) -> None:
     assert [hit.memory_id for hit in found.hits] == [stored.memory_id]
     with pytest.raises(ValueError, match="frozen"):
         stored.content = "changed"  # type: ignore[misc]
+    assert brain.memory(stored.memory_id) == stored
+    brain.forget(stored.memory_id, idempotency_key="once")
+    brain.forget(stored.memory_id, idempotency_key="once")
+    with pytest.raises(NotFoundError, match="memory_not_found"):
+        brain.memory(stored.memory_id)
+    with pytest.raises(ValueError, match="is no id"):
+        brain.forget("../oak/options")
 
 
 def test_options_plan_and_act(brain: Brain, server: RunningServer) -> None:

@@ -29,6 +29,8 @@ ANSWERS = {
 METHODS: dict[str, tuple[Callable[..., Any], str]] = {
     "memory_remember": (Brain.remember, "MemoryAnswer"),
     "memory_recall": (Brain.recall, "RecallAnswer"),
+    "memory_get": (Brain.memory, "MemoryAnswer"),
+    "memory_forget": (Brain.forget, "None"),
     "option_create": (Brain.create_option, "OptionAnswer"),
     "option_list": (Brain.options, "OptionList"),
     "plan": (Brain.plan, "PlanAnswer"),
