@@ -60,6 +60,35 @@ class Tallies:
                 sums[1] += 1
                 sums[2] += left
 
+    def about(
+        self, *, state: int, steps: int | None, agent: str | None, without: Tallies | None = None
+    ) -> list[Tally]:
+        """What the odds of a run of `agent` in `state` after `steps` steps rest on, all but what a budget asks for.
+
+        `without`: tallies of some of these episodes, which are left out.
+        """
+        kinds = [(Tallied.RUN, 0)] if steps is None else [(Tallied.RUN, 0), (Tallied.STEPS, bucket(steps))]
+        found = []
+        for at in (EVERYWHERE, state):
+            for kind, place in kinds:
+                for name in (EVERYONE,) if agent is None else (EVERYONE, agent):
+                    sums = self._sums.get((at, kind, place, name))
+                    if sums is not None:
+                        less = (0, 0, 0) if without is None else without._sums.get((at, kind, place, name), (0, 0, 0))
+                        episodes, successes, left = (all_ - some for all_, some in zip(sums, less, strict=True))
+                        found.append(
+                            Tally(
+                                state=at,
+                                kind=kind,
+                                place=place,
+                                agent=name,
+                                episodes=episodes,
+                                successes=successes,
+                                left=left,
+                            )
+                        )
+        return found
+
     def summed(self) -> list[Tally]:
         """All of them, ascending by what they count."""
         return [
