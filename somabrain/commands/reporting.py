@@ -33,9 +33,7 @@ def goal_argument(pairs: Sequence[str]) -> Facts | None:
         fail(f"--goal: {error.detail}", EXIT_CONFIGURATION)
 
 
-def report(
-    settings: Settings, *, tenant: str, namespace: str, goal: Facts | None, output: Path, as_json: bool
-) -> None:
+def report(settings: Settings, *, tenant: str, namespace: str, goal: Facts | None, output: Path, as_json: bool) -> None:
     """Writes the page, and tells the most useful of it; ends with status 1 where there is nothing to report on."""
     with opened(settings) as store, store.read(TenantId(tenant)) as tx:
         record = tx.namespace(Namespace(namespace))

@@ -28,9 +28,7 @@ SUCCEEDED, FAILED, UNKNOWN = -2, -3, -4
 
 @dataclass(slots=True)
 class _Visits:
-    """Of a state: runs that came there, how many began there, how many have a known outcome, how many succeeded; Σ of
-    when they first came, in turns.
-    """
+    """Of a state: runs that came there, that began there, of known outcome, that succeeded; Σ turns until they came."""
 
     runs: int = 0
     begun: int = 0

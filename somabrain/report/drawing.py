@@ -26,6 +26,9 @@ PAD, FIRST_LINE, LINE = 11.0, 19.0, 15.0
 CHARACTERS, FACT_LINES = 25, 3
 """That a line of a box holds, and lines for facts."""
 
+NAME_LEAST = 9
+"""Characters that a fact's name keeps beside a long value."""
+
 TITLE_SIZE, TEXT_SIZE = 13, 11.5
 
 STROKE_LEAST, STROKE_MOST = 1.0, 7.0
@@ -72,7 +75,7 @@ def drawn(chart: Chart, labels: Mapping[int, Label]) -> str:
         "between them. The table below has the same numbers."
     )
     parts = [
-        f'<svg class="map" viewBox="0 0 {WIDTH:g} {height:g}" role="img" font-size="{TEXT_SIZE}">'
+        f'<svg class="map" viewBox="0 0 {WIDTH:g} {height:g}" role="img" font-size="{TEXT_SIZE}">',
         f"<title>Map of states</title><desc>{said}</desc><defs>",
         *(_arrow(tone) for tone in TONES),
         "</defs>",
@@ -139,7 +142,8 @@ def _parts(edges: Sequence[Edge], boxes: Mapping[int, _Box]) -> tuple[dict[Edge,
     for one in edges:
         by_start[one.start].append(one)
         by_end[one.end].append(one)
-    leaving, coming = {}, {}
+    leaving: dict[Edge, float] = {}
+    coming: dict[Edge, float] = {}
     for own in by_start.values():
         own.sort(key=lambda one: (boxes[one.end].x, one.end))
         leaving |= {one: (k + 1) / (len(own) + 1) for k, one in enumerate(own)}
@@ -194,12 +198,12 @@ TITLE_LENGTH = 400
 
 
 def _lines(label: Label) -> list[str]:
-    """A state's facts on a few lines, each `name value` and cut in the name, since the value tells more."""
+    """A state's facts on a few lines, each `name value`, the longer of the two cut."""
     if not label.facts:
         return [shortened(label.whole or "a vector", CHARACTERS)]
     found = []
     for name, value in label.facts[:FACT_LINES]:
-        short = shortened(value, CHARACTERS // 2)
+        short = shortened(value, CHARACTERS - 1 - min(len(name), NAME_LEAST))
         found.append(f"{shortened(name, CHARACTERS - len(short) - 1)} {short}")
     left = len(label.facts) - FACT_LINES
     return [*found[:-1], f"{shortened(found[-1], CHARACTERS - 2)} +{left}"] if left > 0 else found

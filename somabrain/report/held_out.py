@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from somabrain.oak.learning import Calibration, Scores, Stopping, Tallies, calibration, scored
+from somabrain.oak.learning import Calibration, Scores, Stopping, Tallies, calibration, less, scored
 from somabrain.oak.model import EVERYONE, Prediction
 from somabrain.oak.planner import Question, odds
 from somabrain.report.model import HeldOut
@@ -112,7 +112,7 @@ def _told(run: Run, whole: Tallies, own: Tallies) -> list[Prediction]:
     found = []
     for turn, state, _ in run.decisions:
         question = Question(state=state, agent=run.agent, steps_taken=turn, steps_left=None)
-        known = whole.about(state=state, steps=turn, agent=run.agent, without=own)
-        probability = odds(question, known, Z).success_probability
+        known, part = (one.about(state=state, steps=turn, agent=run.agent) for one in (whole, own))
+        probability = odds(question, less(known, part), Z).success_probability
         found.append(Prediction(probability=probability, steps=turn, agent=run.agent))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from somabrain.report.drawing import drawn
 from somabrain.report.model import Findings, ToolUse
 from somabrain.report.names import Label, labels
-from somabrain.report.pieces import left_out, row, scrolling, state_facts, table, told_facts
+from somabrain.report.pieces import action_name, left_out, row, scrolling, state_facts, table, told_facts
 from somabrain.report.runs import Skill
 from somabrain.report.summary import Names
 from somabrain.report.words import about, escaped, many, number, percent, span
@@ -28,8 +28,10 @@ def mapping(found: Findings, names: Names) -> str:
     hidden = chart.states - len(chart.nodes)
     text = (
         f"<p>The {many(len(chart.nodes), 'state')} that matter most, by how many runs came there and how far the odds "
-        f"there differ from those of all runs{f'; {number(hidden)} more are left out' if hidden else ''}. Boxes show the "
-        "odds of success from there, ▸ marks those that runs begin in. A line from one state to the next passes over states "
+        f"there differ from those of all runs{f'; {number(hidden)} more are left out' if hidden else ''}. Boxes show "
+        "the "
+        "odds of success from there, ▸ marks those that runs begin in. A line from one state to the next passes over "
+        "states "
         "that are left out; "
         f"{number(chart.moves_shown)} of {many(chart.moves, 'such move')} are drawn, wider where more runs went.</p>"
     )
@@ -58,9 +60,19 @@ def mapping(found: Findings, names: Names) -> str:
                 ],
             )
         )
-    heads = ("State", "#Runs", "#Begin here", "#Odds", "#95 % interval", "#Then succeeded", "#Then failed", "Most often on to")
+    heads = (
+        "State",
+        "#Runs",
+        "#Begin here",
+        "#Odds",
+        "#95 % interval",
+        "#Then succeeded",
+        "#Then failed",
+        "Most often on to",
+    )
     caption = (
-        "The same in numbers. Then succeeded, then failed: runs that came to their end without another of these states; "
+        "The same in numbers. Then succeeded, then failed: runs that came to their end without another of these "
+        "states; "
         "the others went on, most often as the last column says (how often)."
     )
     return _section(
@@ -81,8 +93,10 @@ def skills(found: Findings) -> str:
         )
         return _section("skills", head, text)
     text = (
-        "<p>Declared skills are yours; discovered ones were worked out from raw steps, as ways to states that matter: they are told by the facts that tell their targets apart. "
-        "<em>Seen</em> is what agents reported of running a skill; <em>expected</em> what the model made of single steps "
+        "<p>Declared skills are yours; discovered ones were worked out from raw steps, as ways to states that "
+        "matter: they are told by the facts that tell their targets apart. "
+        "<em>Seen</em> is what agents reported of running a skill; <em>expected</em> what the model made of single "
+        "steps "
         "says, in the mean over where agents were. Evidence is how many equally weighted runs the counts are "
         "worth, since old ones are forgotten.</p>"
     )
@@ -93,7 +107,8 @@ def skills(found: Findings) -> str:
     return _section(
         "skills",
         head,
-        f'{text}<div class="box">{table(caption, heads, rows, wide=True)}{left_out(found.skills_left_out, "skills are")}'
+        f"{text}<div "
+        f'class="box">{table(caption, heads, rows, wide=True)}{left_out(found.skills_left_out, "skills are")}'
         "</div>",
     )
 
@@ -103,7 +118,8 @@ def actions(found: Findings, names: Names) -> str:
     if not found.tools:
         return _section("actions", "Actions", "<p>No action was reported.</p>")
     text = (
-        "<p>How often each action was taken, how often the agent said that it had not worked, and how the runs did that "
+        "<p>How often each action was taken, how often the agent said that it had not worked, and how the runs did "
+        "that "
         "took it at least once. A share that is low is a place to look at, not yet a cause.</p>"
     )
     heads = ("Action", "#Taken", "#Did not work", "#Runs with it", "#of these succeeded", "#95 % interval")
@@ -112,7 +128,8 @@ def actions(found: Findings, names: Names) -> str:
     return _section(
         "actions",
         "Actions",
-        f'{text}<div class="box">{table(caption, heads, rows, wide=True)}{left_out(found.tools_left_out, "actions are")}'
+        f"{text}<div "
+        f'class="box">{table(caption, heads, rows, wide=True)}{left_out(found.tools_left_out, "actions are")}'
         "</div>",
     )
 
@@ -120,7 +137,8 @@ def actions(found: Findings, names: Names) -> str:
 def method(found: Findings) -> str:
     """How all was counted."""
     goal = (
-        f"<li>Success is, in this report, that a run came to a state where <bdi>{escaped(found.goal, NAME_LENGTH)}</bdi> "
+        "<li>Success is, in this report, that a run came to a state where "
+        f"<bdi>{escaped(found.goal, NAME_LENGTH)}</bdi> "
         "holds; it ends there.</li>"
         if found.goal is not None
         else ""
@@ -129,9 +147,11 @@ def method(found: Findings) -> str:
         "how",
         "How to read this",
         "<ul>"
-        f"{goal}<li>Made from the runs in the database alone. Nothing on this page is loaded from elsewhere, and nothing "
+        f"{goal}<li>Made from the runs in the database alone. Nothing on this page is loaded from elsewhere, and "
+        "nothing "
         "was sent anywhere.</li>"
-        "<li>A <em>turn</em> is one decision of the agent; a <em>state</em> is what it knew then, as facts. A run counts "
+        "<li>A <em>turn</em> is one decision of the agent; a <em>state</em> is what it knew then, as facts. A run "
+        "counts "
         "once for each state and action, however often it came back.</li>"
         "<li>Intervals are Wilson’s at 95 %. Many places are compared, so one in some dozens may stand out by chance: "
         "look at a few runs before you change the agent.</li>"
@@ -166,7 +186,7 @@ def _skill(one: Skill, target: Label) -> str:
     name = escaped(one.name, NAME_LENGTH) or escaped(one.option_id, NAME_LENGTH)
     own = f"<bdi>{name}</bdi>, " if one.source != DISCOVERED else ""
     return row(
-        f'<span class="facts">{own}to {told_facts(target)}</span>',
+        f"{own}to {told_facts(target)}",
         [
             escaped(one.source, NAME_LENGTH),
             f"#{number(one.executions)}",
@@ -182,7 +202,7 @@ def _skill(one: Skill, target: Label) -> str:
 def _tool(one: ToolUse, names: Names) -> str:
     tool, share = one.tool, one.share
     return row(
-        f"<bdi>{escaped(names.actions[tool.action], NAME_LENGTH) or '(no name)'}</bdi>",
+        action_name(names.actions[tool.action]),
         [
             f"#{number(tool.taken)}",
             f"#{percent(tool.refused / tool.taken)}",

@@ -53,7 +53,7 @@ def layered(times: Mapping[int, float]) -> list[list[int]]:
 
 
 def _cost(times: Sequence[float]) -> float:
-    """Of a row: the sum of squared distances from its mean time, and what there is to pay for its width and for itself."""
+    """Of a row: the sum of squared distances from its mean time, and what its width and a row at all cost."""
     mean = sum(times) / len(times)
     return sum((time - mean) ** 2 for time in times) + ROW_COST + WIDTH_COST * len(times) ** 2
 

@@ -78,7 +78,7 @@ class LastTurn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deaths:
-    """Where runs fail. `recoverable`: failures × how much better another action did in the worst fork of each run, in sum.
+    """Where runs fail. `recoverable`: how much better another action did in the worst fork of each failed run, in sum.
 
     `failed_repeats`, `succeeded_repeats`: shares of turns that did in a state what the run had
     done there before, `None` without a turn.
@@ -112,10 +112,10 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A state of the map: runs through it, how many began in it, and how they did; odds with their bounds; its row and
-    its place there.
+    """A state of the map: runs through it, and how they did; odds with their bounds; its row and its place there.
 
-    Runs left it `left` times: to another state of the map, or, as `succeeded` and `failed` count, to none but its end.
+    As many runs as `begun` says began in it. Runs left it `left` times: to another state of the map, or, as `succeeded`
+    and `failed` count, to none but its end.
     """
 
     state: int
@@ -206,5 +206,3 @@ class Findings:
         yield from (one.action for one in self.deaths.falls)
         yield from (one.action for one in self.deaths.last_turns)
         yield from (one.tool.action for one in self.tools)
-
-

@@ -51,9 +51,7 @@ def labels(states: Mapping[int, Stated]) -> dict[int, Label]:
 def _telling(
     entries: Iterable[tuple[str, str]], holders: Mapping[tuple[str, str], frozenset[int]], states: int
 ) -> list[tuple[str, str]]:
-    """Entries, the rarest first: those that tell from states that the ones before have not, and a few more unless most
-    states share them.
-    """
+    """Entries, the rarest first: those that tell it from further states, and a few more that not most states share."""
     chosen: list[tuple[str, str]] = []
     alike: frozenset[int] | None = None
     for entry in sorted(entries, key=lambda one: (len(holders[one]), one)):

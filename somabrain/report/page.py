@@ -9,7 +9,14 @@ from somabrain.report.inventory import actions, mapping, method, skills
 from somabrain.report.model import Findings
 from somabrain.report.sections import dying, stopping, trusting
 from somabrain.report.style import CSS
-from somabrain.report.summary import FEW_RUNS, Names, death_sentence, outcome_sentence, stopping_sentence, trust_sentence
+from somabrain.report.summary import (
+    FEW_RUNS,
+    Names,
+    death_sentence,
+    outcome_sentence,
+    stopping_sentence,
+    trust_sentence,
+)
 from somabrain.report.words import escaped, fine_percent, many, number, percent
 
 SENTENCE_LENGTH = 600
@@ -49,8 +56,8 @@ def page(found: Findings, names: Names, *, made_at: str) -> str:
             skills(found),
             actions(found, names),
             method(found),
-            f"</main><footer><p>Made {escaped(made_at, NAMESPACE_LENGTH)} by <code>somabrain report</code> from namespace "
-            f"{namespace}, model version {found.model_version}.</p></footer></body></html>\n",
+            f"</main><footer><p>Made {escaped(made_at, NAMESPACE_LENGTH)} by <code>somabrain report</code> from ",
+            f"namespace {namespace}, model version {found.model_version}.</p></footer></body></html>\n",
         ]
     )
 
@@ -58,7 +65,8 @@ def page(found: Findings, names: Names, *, made_at: str) -> str:
 def _head(found: Findings, names: Names, namespace: str) -> str:
     links = "".join(f'<li><a href="#{name}">{text}</a></li>' for name, text in CONTENTS)
     few = (
-        f'<p class="warn">Only {many(found.overall.runs, "run")} with a known outcome: read everything here as a hint.</p>'
+        f'<p class="warn">Only {many(found.overall.runs, "run")} with a known outcome: read everything here as a '
+        "hint.</p>"
         if 0 < found.overall.runs < FEW_RUNS
         else ""
     )

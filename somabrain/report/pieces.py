@@ -13,6 +13,9 @@ NAME_LENGTH, VALUE_LENGTH = 48, 40
 WHOLE_LENGTH = 1_200
 """Characters of all of a state."""
 
+BREAKS = "_./"
+"""After these a line may break within a name."""
+
 ACTION_LENGTH = 80
 """Characters of an action."""
 
@@ -25,7 +28,7 @@ def state_facts(label: Label) -> str:
 def told_facts(label: Label) -> str:
     """The facts that matter, or the text."""
     facts = "".join(
-        f'<span class="fact"><i>{escaped(name, NAME_LENGTH)}</i> <bdi>{escaped(value, VALUE_LENGTH) or "“”"}</bdi></span>'
+        f'<span class="fact"><i>{escaped(name, NAME_LENGTH)}</i> <bdi>{escaped(value, VALUE_LENGTH)}</bdi></span>'
         for name, value in label.facts
     )
     return facts or f'<span class="fact"><bdi>{escaped(label.whole, WHOLE_LENGTH) or "a vector"}</bdi></span>'
@@ -36,12 +39,22 @@ def all_facts(label: Label) -> str:
     if not clean(label.whole) or not label.facts:
         return ""
     whole = escaped(label.whole, WHOLE_LENGTH)
-    return f'<details><summary>all facts of state {label.number}</summary><p class="all"><bdi>{whole}</bdi></p></details>'
+    return (
+        f'<details><summary>all facts of state {label.number}</summary><p class="all"><bdi>{whole}</bdi></p></details>'
+    )
 
 
 def action(name: str, most: int = ACTION_LENGTH) -> str:
     """An action's name."""
-    return f'<b class="act"><bdi>{escaped(name, most) or "(no name)"}</bdi></b>'
+    return f'<b class="act">{action_name(name, most)}</b>'
+
+
+def action_name(name: str, most: int = ACTION_LENGTH) -> str:
+    """The same without a mark; lines may break after what parts its words."""
+    shown = escaped(name, most) or "(no name)"
+    for mark in BREAKS:
+        shown = shown.replace(mark, f"{mark}<wbr>")
+    return f"<bdi>{shown}</bdi>"
 
 
 def table(
@@ -57,7 +70,7 @@ def table(
 
     `wide`: it needs more room than a phone has. `hidden`: the caption is for those who can't see.
     """
-    shown = f'<span class="hidden">{caption}</span>' if hidden else caption
+    shown = f'<span class="hidden">{caption}</span>' if hidden else f"<span>{caption}</span>"
     head = "".join(
         f'<th scope="col" class="n">{one[1:]}</th>' if one.startswith("#") else f'<th scope="col">{one}</th>'
         for one in heads

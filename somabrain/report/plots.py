@@ -73,8 +73,8 @@ def stopping_plot(found: Sequence[Stopping], best: int | None) -> str:
 
     said = "Turns saved and successes lost by the threshold below which runs are stopped; the table beside it has both."
     parts = [
-        f'<svg class="plot" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" font-size="{SMALL}"><title>Saved and lost by '
-        f"threshold</title><desc>{said}</desc>"
+        f'<svg class="plot" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" font-size="{SMALL}">',
+        f"<title>Saved and lost by threshold</title><desc>{said}</desc>",
     ]
     for step in range(STEPS + 1):
         value, threshold = top * step / STEPS, last * step / STEPS
@@ -116,9 +116,9 @@ def reliability_plot(found: Calibration) -> str:
 
     height = bottom + BOTTOM
     parts = [
-        f'<svg viewBox="0 0 {SQUARE:g} {height:g}" width="{SQUARE:g}" height="{height:g}" role="img" '
-        f'font-size="{SMALL}"><title>Odds told and shares that succeeded</title><desc>Dots on the diagonal are odds '
-        "that came true; the table has the numbers.</desc>"
+        f'<svg viewBox="0 0 {SQUARE:g} {height:g}" width="{SQUARE:g}" height="{height:g}" role="img" ',
+        f'font-size="{SMALL}"><title>Odds told and shares that succeeded</title>',
+        "<desc>Dots on the diagonal are odds that came true; the table has the numbers.</desc>",
     ]
     for step in range(STEPS + 1):
         value = step / STEPS

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from somabrain.oak.model import Json
 from somabrain.oak.learning import Calibration, Lived
+from somabrain.oak.model import Json
 
 Stated = Mapping[str, Json] | str
 """A state as facts, or as the text that it was made from, empty for a vector."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from somabrain.oak.learning import BINS, Calibration
 from somabrain.report.held_out import LOST_MAX, lost
 from somabrain.report.model import Branch, Deaths, Findings, Fork, HeldOut
-from somabrain.report.pieces import action, all_facts, left_out, row, scrolling, state_facts, table
+from somabrain.report.pieces import action, action_name, all_facts, left_out, row, scrolling, state_facts, table
 from somabrain.report.plots import reliability_plot, stopping_plot, strip
 from somabrain.report.summary import FEW_RUNS, Names, stopping_sentence
 from somabrain.report.words import escaped, fine_percent, many, number, percent, span
@@ -23,7 +23,9 @@ def dying(found: Findings, names: Names) -> str:
     """Where runs fail, and what those that succeeded did there instead."""
     deaths = found.deaths
     if not found.overall.runs:
-        return _section("dies", "Where runs fail", "<p>No run has a known outcome, so none is known to have failed.</p>")
+        return _section(
+            "dies", "Where runs fail", "<p>No run has a known outcome, so none is known to have failed.</p>"
+        )
     if not deaths.failures:
         return _section("dies", "Where runs fail", f"<p>None of {many(found.overall.runs, 'run')} failed.</p>")
     if deaths.forks:
@@ -50,7 +52,8 @@ def stopping(found: Findings) -> str:
         text = "<p>To say what stopping early saves there have to be runs that succeeded and runs that did not.</p>"
         return _section("stops", "What stopping early would save", text)
     intro = (
-        "<p>Before each turn a run’s odds were worked out from the other runs, as <code>/oak/predict</code> does, and it "
+        "<p>Before each turn a run’s odds were worked out from the other runs, as <code>/oak/predict</code> does, "
+        "and it "
         f"was stopped the first time they were below the threshold. {_apart(held)}</p>"
     )
     rows = [
@@ -67,15 +70,18 @@ def stopping(found: Findings) -> str:
         for place, one in enumerate(whole.stopping)
     ]
     caption = (
-        f"Of {many(whole.episodes, 'run')}, {number(whole.successes)} of which succeeded: what each threshold would have "
+        f"Of {many(whole.episodes, 'run')}, {number(whole.successes)} of which succeeded: what each threshold would "
+        "have "
         "stopped, saved and lost."
     )
     heads = ("Stop below", "#Runs stopped", "#that would have succeeded", "#Turns saved", "#Successes lost")
     advice = (
         f"<p>{stopping_sentence(held)}</p><p>Recommended is the threshold that saves most turns and loses at most "
-        f"{percent(LOST_MAX)} of the successes. What a lost success costs you against a saved turn is yours to weigh.</p>"
+        f"{percent(LOST_MAX)} of the successes. What a lost success costs you against a saved turn is yours to "
+        "weigh.</p>"
         if held.best is not None
-        else f"<p>No threshold saves turns and loses at most {percent(LOST_MAX)} of the successes: none is recommended.</p>"
+        else f"<p>No threshold saves turns and loses at most {percent(LOST_MAX)} of the successes: none is "
+        "recommended.</p>"
     )
     plot = scrolling(stopping_plot(whole.stopping, held.best), "chart")
     return _section(
@@ -147,10 +153,10 @@ def _fork(place: int, fork: Fork, names: Names) -> str:
 def _branch(one: Branch, tone: str, names: Names) -> str:
     share = one.share
     return (
-        f'<tr><td class="act"><bdi>{escaped(names.actions[one.action], AGENT_LENGTH) or "(no name)"}</bdi></td>'
+        f'<tr><td class="act">{action_name(names.actions[one.action])}</td>'
         f'<td class="n">{number(share.runs)}</td><td class="n">{percent(share.rate)}</td>'
-        f'<td class="strip"><span>{strip(share, tone)}<span class="id">{span(share.lower, share.upper)}</span></span></td>'
-        "</tr>"
+        f'<td class="strip"><span>{strip(share, tone)}<span class="id">{span(share.lower, share.upper)}</span></span>'
+        "</td></tr>"
     )
 
 
@@ -170,7 +176,8 @@ def _falls(deaths: Deaths, names: Names) -> str:
         for one in deaths.falls
     ]
     caption = (
-        "The turns after which the odds fell most, by failed runs × fall. Where the action is right, what led to it may "
+        "The turns after which the odds fell most, by failed runs × fall. Where the action is right, what led to it "
+        "may "
         "not be."
     )
     return (
@@ -191,7 +198,8 @@ def _last_turns(deaths: Deaths, names: Names) -> str:
     if deaths.failed_repeats is not None:
         good = "" if deaths.succeeded_repeats is None else f", against {percent(deaths.succeeded_repeats)} in successes"
         repeats = (
-            f"<p>{percent(deaths.failed_repeats)} of the turns of failed runs did again what the run had done before in "
+            f"<p>{percent(deaths.failed_repeats)} of the turns of failed runs did again what the run had done before "
+            "in "
             f"the same state{good}.</p>"
         )
     caption = (

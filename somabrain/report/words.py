@@ -8,6 +8,9 @@ from collections.abc import Mapping
 
 ELLIPSIS = "…"
 
+NOTHING = '""'
+"""An empty text."""
+
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 """Stands for a character that no page may hold, or that would turn the text around it."""
 
@@ -47,7 +50,9 @@ def escaped(text: str, most: int) -> str:
 
 def value_text(value: object) -> str:
     """A fact's value as people write it."""
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value) or NOTHING
 
 
 def facts_text(facts: Mapping[str, object] | str) -> str:

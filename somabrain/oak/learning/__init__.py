@@ -10,7 +10,7 @@ from somabrain.oak.learning.executions import (
     row_utility,
 )
 from somabrain.oak.learning.joining import row_table
-from somabrain.oak.learning.odds import Lived, Tallies
+from somabrain.oak.learning.odds import Lived, Tallies, less
 from somabrain.oak.learning.primitives import primitive_table, rewarded, stepped, updated
 from somabrain.oak.learning.prototypes import Draft, StateIndex
 from somabrain.oak.learning.scoring import (
@@ -42,6 +42,7 @@ __all__ = [
     "facts",
     "facts_vector",
     "learned",
+    "less",
     "meets",
     "observe",
     "primitive_table",
