@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import html
+import re
 import unicodedata
 from collections.abc import Mapping
+
+BLANKS = re.compile(r"[\x09-\x0d ]+")
+"""What stands between words, but for a blank that keeps them together."""
 
 ELLIPSIS = "…"
 
@@ -29,7 +33,7 @@ LEAST = 0.005
 
 def clean(text: str) -> str:
     """The text on one line, without characters that can't be seen."""
-    seen = "".join(REPLACED if unicodedata.category(one) in UNSEEN else one for one in " ".join(text.split()))
+    seen = "".join(REPLACED if unicodedata.category(one) in UNSEEN else one for one in BLANKS.sub(" ", text))
     return seen.strip()
 
 
