@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from common.config.settings import Settings
+from somabrain.bootstrap import missing_database
 from somabrain.commands.local import opened
 from somabrain.commands.output import EXIT_CONFIGURATION, fail, out, print_json, progress_bar
 from somabrain.commands.remote import pairs_argument
@@ -35,8 +36,15 @@ def goal_argument(pairs: Sequence[str]) -> Facts | None:
 
 def report(settings: Settings, *, tenant: str, namespace: str, goal: Facts | None, output: Path, as_json: bool) -> None:
     """Writes the page, and tells the most useful of it; ends with status 1 where there is nothing to report on."""
-    with opened(settings) as store, store.read(TenantId(tenant)) as tx:
-        record = tx.namespace(Namespace(namespace))
+    try:
+        owner, world = TenantId(tenant), Namespace(namespace)
+    except SomabrainError as error:
+        fail(error.detail, EXIT_CONFIGURATION)
+    missing = missing_database(settings)
+    if missing is not None:
+        fail(f"there is no database at {missing}: see SOMABRAIN_DATA_DIR and DATABASE_URL", EXIT_CONFIGURATION)
+    with opened(settings) as store, store.read(owner) as tx:
+        record = tx.namespace(world)
         if record is None:
             fail(f"tenant {tenant} has no namespace {namespace}")
         if not record.episodes:

@@ -104,9 +104,7 @@ def test_no_run_is_recovered_twice() -> None:
             branches = {a: [run for run in runs if did(run, state, a)] for a in range(3)}
             best = max((bounds(own)[0] for own in branches.values() if len(own) >= EVIDENCE_MIN), default=0.0)
             gaps |= {(state, a): best - bounds(own)[1] for a, own in branches.items() if own}
-        worst = [
-            max(0.0, *(gaps[one.state, one.action] for one in run.decisions)) for run in runs if not run.success
-        ]
+        worst = [max(0.0, *(gaps[one.state, one.action] for one in run.decisions)) for run in runs if not run.success]
         assert recoverable(runs) == pytest.approx(sum(worst))
         assert all(one.lost <= recoverable(runs) + 1e-9 for one in forks(runs))
 

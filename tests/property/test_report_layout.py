@@ -39,7 +39,7 @@ def test_states_that_come_at_one_time_share_a_row() -> None:
 def test_what_crosses_is_put_straight() -> None:
     times = {0: 0.0, 1: 0.0, 2: 0.0, 10: 1.0, 11: 1.0, 12: 1.0}
     for ends in permutations((10, 11, 12)):
-        moves = {(start, end): 5 for start, end in zip((0, 1, 2), ends, strict=True)}
+        moves = dict.fromkeys(zip((0, 1, 2), ends, strict=True), 5)
         places = placed(times, moves)
         rows = [sorted((s for s, (row, _) in places.items() if row == k), key=lambda s: places[s][1]) for k in (0, 1)]
         assert crossings(rows, moves) == 0

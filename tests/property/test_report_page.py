@@ -94,7 +94,18 @@ def check(text: str) -> Reader:
 
 
 PLAIN = page(findings(known([made_run(seeded(k)) for k in range(300)])), names(), made_at="2026-01-01 00:00 UTC")
-TAGS = {tag for tag, _ in read(PLAIN).tags} | {"details", "summary", "ul", "li", "article", "h3", "em", "i", "circle", "wbr"}
+TAGS = {tag for tag, _ in read(PLAIN).tags} | {
+    "details",
+    "summary",
+    "ul",
+    "li",
+    "article",
+    "h3",
+    "em",
+    "i",
+    "circle",
+    "wbr",
+}
 
 
 def test_a_plain_page_loads_and_runs_nothing() -> None:
