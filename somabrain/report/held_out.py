@@ -15,7 +15,7 @@ from somabrain.oak.model import EVERYONE, Prediction
 from somabrain.oak.planner import Question, odds
 from somabrain.report.model import HeldOut
 from somabrain.report.runs import Run
-from somabrain.report.shares import Z
+from somabrain.report.shares import Z, share
 
 GROUPS_MIN = 5
 """Groups below which a run is told apart from the others by itself: too little would be left."""
@@ -26,8 +26,14 @@ PERCENTS = (2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 50)
 LOST_MAX = 0.05
 """Share of the successes that a recommended threshold may lose at most."""
 
+LOST_UPPER_MAX = 0.1
+"""Greatest upper bound of that share (Wilson, 95 %): few successes say little of how many are lost."""
+
 SAVED_MIN = 0.01
 """Share of the turns that a recommended threshold saves at least."""
+
+SAVED_TIMES_LOST = 2
+"""It saves a share of the turns at least so many times the share of the successes that it loses."""
 
 AGENTS_MAX = 12
 """Agents that are told apart, those with the most runs."""
@@ -92,13 +98,13 @@ def grouped(runs: Sequence[Run]) -> bool:
 
 
 def recommended(found: Calibration) -> int | None:
-    """The place of the threshold that saves most while it loses at most `LOST_MAX`; `None` where none saves enough."""
-    if not found.successes:
-        return None
+    """The place of the threshold that saves most, of those that are worth what they lose; `None` without one."""
     fit = [
         (one.steps_saved, -one.threshold, place)
         for place, one in enumerate(found.stopping)
-        if one.steps_saved >= SAVED_MIN and one.successes_lost <= LOST_MAX
+        if one.steps_saved >= max(SAVED_MIN, SAVED_TIMES_LOST * one.successes_lost)
+        and one.successes_lost <= LOST_MAX
+        and share(lost(found, one), found.successes).upper <= LOST_UPPER_MAX
     ]
     return max(fit)[2] if fit else None
 

@@ -33,7 +33,7 @@ def mapping(found: Findings, names: Names) -> str:
         "odds of success from there, ▸ marks those that runs begin in. A line from one state to the next passes over "
         "states "
         "that are left out; "
-        f"{number(chart.moves_shown)} of {many(chart.moves, 'such move')} are drawn, wider where more runs went.</p>"
+        f"{number(chart.moves_shown)} of {number(chart.moves)} are drawn, wider where more runs went.</p>"
     )
     legend = (
         '<ul class="legend">'

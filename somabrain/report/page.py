@@ -102,9 +102,9 @@ def _keys(found: Findings, names: Names) -> str:
             "Likely avoidable failures",
             f'<span class="bad">≈ {number(found.deaths.recoverable)} of {many(found.deaths.failures, "failure")}</span>'
             if forks
-            else "no single place"
+            else "none stand out"
             if found.deaths.failures
-            else "nothing",
+            else "none",
             death_sentence(found, names),
         ),
         (
@@ -114,7 +114,9 @@ def _keys(found: Findings, names: Names) -> str:
         ),
         (
             "Trust in the odds",
-            f"± {error * HUNDRED:.1f} points" if error is not None else "not known",
+            f"{error * HUNDRED:.1f} points off"
+            if error is not None and held.whole.episodes >= FEW_RUNS
+            else "not known yet",
             trust_sentence(held),
         ),
     ]

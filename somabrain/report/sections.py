@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from somabrain.oak.learning import BINS, Calibration
-from somabrain.report.held_out import LOST_MAX, lost
+from somabrain.report.held_out import LOST_MAX, LOST_UPPER_MAX, lost
 from somabrain.report.model import Branch, Deaths, Findings, Fork, HeldOut
 from somabrain.report.pieces import action, action_name, all_facts, left_out, row, scrolling, state_facts, table
 from somabrain.report.plots import reliability_plot, stopping_plot, strip
@@ -75,13 +75,15 @@ def stopping(found: Findings) -> str:
         "stopped, saved and lost."
     )
     heads = ("Stop below", "#Runs stopped", "#that would have succeeded", "#Turns saved", "#Successes lost")
+    rule = (
+        f"loses at most {percent(LOST_MAX)} of the successes (with 95 % confidence not over {percent(LOST_UPPER_MAX)}) and "
+        "saves at least twice the share that it loses"
+    )
     advice = (
-        f"<p>{stopping_sentence(held)}</p><p>Recommended is the threshold that saves most turns and loses at most "
-        f"{percent(LOST_MAX)} of the successes. What a lost success costs you against a saved turn is yours to "
-        "weigh.</p>"
+        f"<p>{stopping_sentence(held)}</p><p>Recommended is the threshold that saves most turns, of those that {rule}. "
+        "What a lost success costs you against a saved turn is yours to weigh.</p>"
         if held.best is not None
-        else f"<p>No threshold saves turns and loses at most {percent(LOST_MAX)} of the successes: none is "
-        "recommended.</p>"
+        else f"<p>None is recommended: there is no threshold that saves turns, {rule}.</p>"
     )
     plot = scrolling(stopping_plot(whole.stopping, held.best), "chart")
     return _section(

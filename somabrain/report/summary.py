@@ -84,7 +84,7 @@ def stopping_sentence(found: HeldOut) -> str:
     if not found.whole.successes or found.whole.successes == found.whole.episodes:
         return "What stopping early would save can't be told: runs of both outcomes are needed."
     if found.best is None:
-        return "No threshold on the odds would have saved turns at a tolerable loss of successes."
+        return "No threshold on the odds would have saved turns, for certain, at a tolerable loss of successes."
     one = found.whole.stopping[found.best]
     return (
         f"Stopping runs once their odds are below {one.threshold * HUNDRED:.0f}\N{NO-BREAK SPACE}% would have saved "
@@ -98,6 +98,8 @@ def trust_sentence(found: HeldOut) -> str:
     whole = found.whole
     if whole.brier is None or whole.calibration_error is None or found.brier_base is None:
         return "There are no odds to judge: no outcome is known."
+    if whole.episodes < FEW_RUNS:
+        return f"{many(whole.episodes, 'run')} of known outcome are too few to say: {FEW_RUNS} are the least."
     points = whole.calibration_error * HUNDRED
     verdict = "better than" if whole.brier < found.brier_base else "no better than"
     return (

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from somabrain.oak.learning import Tallies
+from somabrain.oak.learning import Stopping, Tallies, calibration
 from somabrain.oak.model import Prediction
 from somabrain.oak.planner import Question, odds
 from somabrain.oak.planner.routes import wilson_lower
@@ -16,7 +16,7 @@ from somabrain.report import Run, findings
 from somabrain.report.chart import FAILED, NODES_MAX, SUCCEEDED, UNKNOWN, chart
 from somabrain.report.deaths import EVIDENCE_MIN, LOST_MIN, falls, forks, last_turns, recoverable, repeats
 from somabrain.report.findings import odds_in
-from somabrain.report.held_out import GROUPS_MIN, LOST_MAX, PERCENTS, foretold, held_out
+from somabrain.report.held_out import GROUPS_MIN, LOST_MAX, PERCENTS, foretold, held_out, recommended
 from somabrain.report.shares import Z
 from tests.reference.planner_worlds import seeded
 from tests.report_worlds import known, made_run
@@ -200,7 +200,9 @@ def test_thresholds_save_and_lose_what_going_through_the_runs_says() -> None:
         assert found.whole.brier == pytest.approx(sum(squares) / len(squares))
         assert found.brier_base == pytest.approx(sum(base) / len(base))
         if found.best is not None:
-            assert found.whole.stopping[found.best].successes_lost <= LOST_MAX
+            best = found.whole.stopping[found.best]
+            assert best.successes_lost <= LOST_MAX
+            assert best.steps_saved >= 2 * best.successes_lost
 
 
 def test_the_map_counts_what_runs_did() -> None:
@@ -249,3 +251,20 @@ def test_the_same_runs_give_the_same_findings() -> None:
     random = seeded(5)
     runs = [made_run(random, unknown=True) for _ in range(80)]
     assert findings(known(runs)) == findings(known(list(runs)))
+
+
+def test_a_threshold_is_recommended_only_where_it_is_worth_it() -> None:
+    def found(*stops: tuple[int, float, float], successes: int = 1_000) -> int | None:
+        stopping = [
+            Stopping(threshold=percent / 100, stopped=1, steps_saved=saved, successes_lost=lost)
+            for percent, saved, lost in stops
+        ]
+        none = calibration("", [])
+        return recommended(replace(none, episodes=2_000, successes=successes, stopping=tuple(stopping)))
+
+    assert found((5, 0.1, 0.01), (10, 0.2, 0.04), (20, 0.4, 0.08)) == 1
+    assert found((5, 0.2, 0.01), (10, 0.2, 0.04)) == 0, "at the same gain the lower one"
+    assert found((5, 0.005, 0.0), (10, 0.04, 0.03)) is None, "hardly any gain, or less than twice the loss"
+    assert found((5, 0.3, 0.0), successes=20) is None, "none of 20 lost may be 16 % in truth"
+    assert found((5, 0.3, 0.0), successes=100) == 0
+    assert found((5, 0.3, 0.0), successes=0) is None
