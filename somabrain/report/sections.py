@@ -76,8 +76,8 @@ def stopping(found: Findings) -> str:
     )
     heads = ("Stop below", "#Runs stopped", "#that would have succeeded", "#Turns saved", "#Successes lost")
     rule = (
-        f"loses at most {percent(LOST_MAX)} of the successes (with 95 % confidence not over {percent(LOST_UPPER_MAX)}) and "
-        "saves at least twice the share that it loses"
+        f"loses at most {percent(LOST_MAX)} of the successes (with 95 % confidence not over {percent(LOST_UPPER_MAX)}) "
+        "and saves at least twice the share that it loses"
     )
     advice = (
         f"<p>{stopping_sentence(held)}</p><p>Recommended is the threshold that saves most turns, of those that {rule}. "

@@ -84,7 +84,7 @@ def stopping_sentence(found: HeldOut) -> str:
     if not found.whole.successes or found.whole.successes == found.whole.episodes:
         return "What stopping early would save can't be told: runs of both outcomes are needed."
     if found.best is None:
-        return "No threshold on the odds would have saved turns, for certain, at a tolerable loss of successes."
+        return "No threshold on the odds is sure to save turns at a tolerable loss of successes."
     one = found.whole.stopping[found.best]
     return (
         f"Stopping runs once their odds are below {one.threshold * HUNDRED:.0f}\N{NO-BREAK SPACE}% would have saved "
