@@ -36,8 +36,9 @@ class Names:
 
 
 def sentences(found: Findings, names: Names) -> list[str]:
-    """How many runs there are, where most of them fail, and what stopping would have saved."""
-    return [outcome_sentence(found), death_sentence(found, names), stopping_sentence(found.held_out)]
+    """How many runs there are, where most of them fail, and what stopping would have saved; with plain blanks."""
+    told = (outcome_sentence(found), death_sentence(found, names), stopping_sentence(found.held_out))
+    return [one.replace("\N{NO-BREAK SPACE}", " ") for one in told]
 
 
 def outcome_sentence(found: Findings) -> str:
