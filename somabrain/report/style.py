@@ -182,7 +182,7 @@ footer p { margin: 0 0 .4em; }
   main, header, footer { max-width: none; padding-left: 0; padding-right: 0; }
   header { padding-top: 0; }
   section { padding-top: 16px; }
-  .box, .key li, figure, tr { break-inside: avoid; }
+  .fork, .key li, figure, tr { break-inside: avoid; }
   h2, h3, caption { break-after: avoid; }
   .scroll { overflow: visible; }
   .map, .plot { width: 100%; max-width: 100%; }
