@@ -242,7 +242,7 @@ def _agents(held: HeldOut) -> str:
 def _calibration(found: Calibration, caption: str, base: float | None) -> str:
     rows = [
         row(
-            span(one.low, one.low + 1 / BINS),
+            f'<span class="keep">{span(one.low, one.low + 1 / BINS)}</span>',
             [f"#{number(one.predictions)}", f"#{fine_percent(one.predicted)}", f"#{fine_percent(one.observed)}"],
         )
         for one in found.reliability

@@ -99,6 +99,8 @@ th[scope=row] { font-weight: 500; }
 .wide th[scope=row] { min-width: 11em; }
 th:last-child, td:last-child { padding-right: 0; }
 .n { text-align: right; white-space: nowrap; }
+thead .n { white-space: normal; }
+.keep { white-space: nowrap; }
 tr.best td, tr.best th { background: var(--soft); font-weight: 650; }
 .branches { table-layout: fixed; margin: 0; }
 .branches th, .branches td { padding-top: 4px; padding-bottom: 4px; }

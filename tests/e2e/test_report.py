@@ -240,6 +240,11 @@ CONTRASTS = """() => {
   return found.sort((one, other) => one[0] - other[0])
 }"""
 
+SPILT = """() => [...document.querySelectorAll('table, p, svg, h3')].filter(one => {
+  const box = one.closest('.box')
+  return box && !one.closest('.scroll') && one.getBoundingClientRect().right > box.getBoundingClientRect().right
+}).map(one => one.outerHTML.slice(0, 200))"""
+
 OVERFLOW = "[document.documentElement.scrollWidth, window.innerWidth]"
 
 
@@ -268,6 +273,7 @@ def test_on_a_phone_only_boxes_scroll(browser: Browser, pages: dict[str, Path], 
     with opened(browser, pages[world], viewport=PHONE, is_mobile=True, device_scale_factor=2) as seen:
         wide, window = seen.page.evaluate(OVERFLOW)
         assert wide <= window == PHONE["width"]
+        assert seen.page.evaluate(SPILT) == []
         sizes = seen.page.evaluate(
             "[...document.querySelectorAll('p')].map(e => parseFloat(getComputedStyle(e).fontSize))"
         )
