@@ -242,7 +242,9 @@ CONTRASTS = """() => {
 
 SPILT = """() => [...document.querySelectorAll('table, p, svg, h3')].filter(one => {
   const box = one.closest('.box')
-  return box && !one.closest('.scroll') && one.getBoundingClientRect().right > box.getBoundingClientRect().right
+  if (!box || one.closest('.scroll')) return false
+  const edge = box.getBoundingClientRect().right - parseFloat(getComputedStyle(box).paddingRight)
+  return one.getBoundingClientRect().right > edge + 1
 }).map(one => one.outerHTML.slice(0, 200))"""
 
 OVERFLOW = "[document.documentElement.scrollWidth, window.innerWidth]"
