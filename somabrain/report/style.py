@@ -42,6 +42,7 @@ nav ul {
   border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); font-size: .94rem;
 }
 section { padding: 40px 0 6px; }
+section > ul { max-width: 74ch; padding-left: 1.2em; }
 .key {
   display: grid; grid-template-columns: repeat(auto-fit,minmax(min(100%,270px),1fr)); gap: 14px;
   margin: 22px 0 0; padding: 0; list-style: none;

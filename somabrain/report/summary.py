@@ -13,6 +13,9 @@ from somabrain.report.words import fine_percent, many, number, percent, shortene
 FEW_RUNS = 30
 """Runs of known outcome below which the page says that they are few."""
 
+HARDLY = 0.1
+"""Part of the plain share's Brier score that odds which are better take off it at least."""
+
 STATE_LENGTH, ACTION_LENGTH = 90, 50
 """Characters of a state's and of an action's name in a sentence."""
 
@@ -102,8 +105,9 @@ def trust_sentence(found: HeldOut) -> str:
     if whole.episodes < FEW_RUNS:
         return f"{many(whole.episodes, 'run')} of known outcome are too few to say: {FEW_RUNS} are the least."
     points = whole.calibration_error * HUNDRED
-    verdict = "better than" if whole.brier < found.brier_base else "no better than"
+    gain = found.brier_base - whole.brier
+    verdict = "no better" if gain <= 0 else "hardly better" if gain < HARDLY * found.brier_base else "better"
     return (
-        f"The odds are {verdict} the plain share of successes (Brier {whole.brier:.3f} against "
+        f"The odds are {verdict} than the plain share of successes (Brier {whole.brier:.3f} against "
         f"{found.brier_base:.3f}; lower is better) and off by {points:.1f} percentage points in the mean."
     )
