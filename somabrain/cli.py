@@ -320,6 +320,26 @@ def replay(
 
 
 @app.command()
+def report(
+    tenant: Annotated[str, typer.Option(help="Whose runs.")] = "local",
+    namespace: NamespaceOption = "default",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the page is written.")] = Path("report.html"),
+    goal: Annotated[
+        list[str] | None,
+        typer.Option(help="What success is, as NAME=VALUE; may be repeated.", show_default="what was reported"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a page about your agents' runs: where they fail, what stopping early saves. No server need run."""
+    settings = _settings()
+    from somabrain.commands.reporting import goal_argument
+    from somabrain.commands.reporting import report as run
+
+    found = goal_argument(goal or [])
+    run(settings, tenant=tenant, namespace=namespace, goal=found, output=output, as_json=as_json)
+
+
+@app.command()
 def events(
     url: Url = DEFAULT_URL,
     key: Key = None,

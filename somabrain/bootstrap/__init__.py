@@ -86,6 +86,12 @@ def open_database(settings: Settings) -> Iterator[Database]:
         database.close()
 
 
+def missing_database(settings: Settings) -> Path | None:
+    """SQLite's file, where it is not there: opening the store would make an empty one."""
+    scheme, found, path = database_url(settings.database_url, settings.somabrain_data_dir).partition("sqlite:///")
+    return Path(path) if found and not scheme and not Path(path).exists() else None
+
+
 @contextmanager
 def open_store(settings: Settings) -> Iterator[Store]:
     """The system of record alone. Raises `ConfigurationError`."""

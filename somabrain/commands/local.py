@@ -118,7 +118,7 @@ def replay(settings: Settings, *, tenant: str, namespace: str, output: Path | No
     Ends with status 1 where the two differ.
     """
     owner, world = TenantId(tenant), Namespace(namespace)
-    with _opened(settings) as store:
+    with opened(settings) as store:
         with store.read(owner) as tx:
             record, through = tx.namespace(world), tx.sequence()
             current = export_model(tx, world, settings.memory_dim)
@@ -135,7 +135,7 @@ def replay(settings: Settings, *, tenant: str, namespace: str, output: Path | No
         entries = entries_of(store, owner, world, batch=REPLAY_BATCH, through=through)
         with tempfile.TemporaryDirectory(prefix="somabrain-replay-") as folder:
             apart = settings.model_copy(update={"database_url": "", "somabrain_data_dir": Path(folder)})
-            with _opened(apart) as scratch, progress_bar("replaying", None) as bar:
+            with opened(apart) as scratch, progress_bar("replaying", None) as bar:
                 manager = OptionManager(limits=limits, worlds=open_worlds(apart))
                 Replay(scratch, manager, limits, owner, builds=builds).run(
                     entries, batch=REPLAY_BATCH, progress=lambda count: bar.advance(bar.task_ids[0], count)
@@ -161,7 +161,8 @@ def replay(settings: Settings, *, tenant: str, namespace: str, output: Path | No
 
 
 @contextmanager
-def _opened(settings: Settings) -> Iterator[Store]:
+def opened(settings: Settings) -> Iterator[Store]:
+    """The system of record; ends with status 2 where settings are wrong."""
     try:
         with open_store(settings) as store:
             yield store

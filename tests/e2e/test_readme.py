@@ -36,6 +36,7 @@ def shell(block: str, server: RunningServer, folder: Path) -> subprocess.Complet
     script = block.replace("localhost:9696", f"localhost:{server.port}")
     script = script.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
     settings = {"PATH": os.environ["PATH"], "HOME": str(folder), "SOMABRAIN_URL": server.url, "COLUMNS": "160"}
+    settings["SOMABRAIN_DATA_DIR"] = str(server.folder / "data")
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         env=settings,
@@ -60,7 +61,7 @@ def test_the_first_steps(tmp_path: Path) -> None:
 BLOCK = re.compile(r"<!-- (run|shows) -->\n```\n(.*?)```", re.DOTALL)
 
 
-PAGES = (["quick-start"], ["memory"], ["options", "planning"], ["roles"], ["odds"], ["traces"], ["mcp"])
+PAGES = (["quick-start"], ["memory"], ["options", "planning"], ["roles"], ["odds"], ["traces"], ["report"], ["mcp"])
 
 
 @pytest.mark.parametrize("pages", PAGES)

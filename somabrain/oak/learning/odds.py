@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from somabrain.oak.model import EVERYONE, EVERYWHERE, Tallied, Tally, bucket, place_of
+
+_Key = tuple[int, Tallied, int, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,7 @@ class Tallies:
 
     def __init__(self) -> None:
         """None yet."""
-        self._sums: dict[tuple[int, Tallied, int, str], list[int]] = {}
+        self._sums: dict[_Key, list[int]] = {}
 
     def add(self, lived: Lived) -> None:
         """Counts an episode, once in each tally that it belongs to."""
@@ -60,9 +62,38 @@ class Tallies:
                 sums[1] += 1
                 sums[2] += left
 
+    def about(self, *, state: int, steps: int | None, agent: str | None) -> list[Tally]:
+        """What the odds of a run of `agent` in `state` after `steps` steps rest on, but for what a budget asks for."""
+        kinds = [(Tallied.RUN, 0)] if steps is None else [(Tallied.RUN, 0), (Tallied.STEPS, bucket(steps))]
+        names = (EVERYONE,) if agent is None else (EVERYONE, agent)
+        keys = ((at, kind, place, name) for at in (EVERYWHERE, state) for kind, place in kinds for name in names)
+        return [_tally(key, sums) for key in keys if (sums := self._sums.get(key)) is not None]
+
     def summed(self) -> list[Tally]:
         """All of them, ascending by what they count."""
-        return [
-            Tally(state=state, kind=kind, place=place, agent=agent, episodes=episodes, successes=successes, left=left)
-            for (state, kind, place, agent), (episodes, successes, left) in sorted(self._sums.items())
-        ]
+        return [_tally(key, sums) for key, sums in sorted(self._sums.items())]
+
+
+def less(tallies: Iterable[Tally], part: Iterable[Tally]) -> list[Tally]:
+    """The tallies without the episodes that those of `part`, some of these, count."""
+    taken = {(one.state, one.kind, one.place, one.agent): one for one in part}
+    found = []
+    for one in tallies:
+        out = taken.get((one.state, one.kind, one.place, one.agent))
+        found.append(
+            one
+            if out is None
+            else replace(
+                one,
+                episodes=one.episodes - out.episodes,
+                successes=one.successes - out.successes,
+                left=one.left - out.left,
+            )
+        )
+    return found
+
+
+def _tally(key: _Key, sums: Sequence[int]) -> Tally:
+    state, kind, place, agent = key
+    episodes, successes, left = sums
+    return Tally(state=state, kind=kind, place=place, agent=agent, episodes=episodes, successes=successes, left=left)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from somabrain.oak.model import EVERYONE, Prediction, Score, Scored
 
@@ -53,8 +53,13 @@ class Calibration:
     stopping: tuple[Stopping, ...]
 
 
-def scored(told: Sequence[Prediction], *, success: bool, steps: int) -> list[Score]:
-    """The scores of an episode of `steps` steps, of EVERYONE and of the agents that the predictions name."""
+def scored(
+    told: Sequence[Prediction], *, success: bool, steps: int, percents: Sequence[int] = THRESHOLDS_PERCENT
+) -> list[Score]:
+    """The scores of an episode of `steps` steps, of EVERYONE and of the agents that the predictions name.
+
+    `percents`: the thresholds.
+    """
     agents = sorted({one.agent for one in told if one.agent is not None})
     found: list[Score] = []
     for agent, own in [(EVERYONE, told), *((name, [one for one in told if one.agent == name]) for name in agents)]:
@@ -63,7 +68,7 @@ def scored(told: Sequence[Prediction], *, success: bool, steps: int) -> list[Sco
             within = [one for one in own if min(int(one.probability * BINS), BINS - 1) == place]
             if within:
                 found.append(_score(agent, Scored.BIN, place, within, success=success, steps=0))
-        for percent in THRESHOLDS_PERCENT:
+        for percent in percents:
             stop = next((one for one in own if one.probability * _PERCENT < percent), None)
             if stop is not None:
                 saved = max(0, steps - (stop.steps or 0))
@@ -71,8 +76,27 @@ def scored(told: Sequence[Prediction], *, success: bool, steps: int) -> list[Sco
     return found
 
 
-def calibration(agent: str, scores: Iterable[Score]) -> Calibration:
-    """What the sums of one agent, or of EVERYONE, come to."""
+class Scores:
+    """Scores of several episodes, summed."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._sums: dict[tuple[str, Scored, int], Score] = {}
+
+    def add(self, scores: Iterable[Score]) -> None:
+        """Adds an episode's."""
+        for one in scores:
+            key = (one.agent, one.kind, one.place)
+            before = self._sums.get(key)
+            self._sums[key] = one if before is None else _added(before, one)
+
+    def summed(self) -> list[Score]:
+        """One of each agent, kind and place."""
+        return list(self._sums.values())
+
+
+def calibration(agent: str, scores: Iterable[Score], percents: Sequence[int] = THRESHOLDS_PERCENT) -> Calibration:
+    """What the sums of one agent, or of EVERYONE, come to; `percents`: the thresholds."""
     known = {(one.kind, one.place): one for one in scores if one.agent == agent}
     whole = known.get((Scored.EPISODES, 0))
     bins = [one for place in range(BINS) if (one := known.get((Scored.BIN, place))) is not None]
@@ -98,7 +122,7 @@ def calibration(agent: str, scores: Iterable[Score]) -> Calibration:
             else None
         ),
         reliability=tuple(curve),
-        stopping=tuple(_stopping(percent, known.get((Scored.STOP, percent)), whole) for percent in THRESHOLDS_PERCENT),
+        stopping=tuple(_stopping(percent, known.get((Scored.STOP, percent)), whole) for percent in percents),
     )
 
 
@@ -112,6 +136,17 @@ def _score(agent: str, kind: Scored, place: int, told: Sequence[Prediction], *, 
         predicted=sum(one.probability for one in told),
         squares=sum((one.probability - success) ** 2 for one in told),
         steps=steps,
+    )
+
+
+def _added(one: Score, other: Score) -> Score:
+    return replace(
+        one,
+        count=one.count + other.count,
+        successes=one.successes + other.successes,
+        predicted=one.predicted + other.predicted,
+        squares=one.squares + other.squares,
+        steps=one.steps + other.steps,
     )
 
 
