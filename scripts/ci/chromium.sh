@@ -10,5 +10,5 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
   exit 0
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -q
-apt-get install -q -y --no-install-recommends chromium
+apt-get update -q -o Acquire::Retries=3
+apt-get install -q -y -o Acquire::Retries=3 --no-install-recommends chromium
