@@ -11,4 +11,4 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q -o Acquire::Retries=3
-apt-get install -q -y -o Acquire::Retries=3 --no-install-recommends chromium
+apt-get install -q -y -o Acquire::Retries=3 chromium
