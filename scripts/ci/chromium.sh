@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the browser that tests of pages need, where Debian's packages are to be had. Elsewhere those tests say what is missing.
+# Installs the browser that tests of pages need, and fonts, where Debian's packages are to be had. Elsewhere those tests say what is missing.
 set -euo pipefail
 
 if command -v chromium >/dev/null; then
@@ -11,4 +11,4 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q -o Acquire::Retries=3
-apt-get install -q -y -o Acquire::Retries=3 chromium
+apt-get install -q -y -o Acquire::Retries=3 --no-install-recommends chromium fonts-dejavu-core fonts-liberation
