@@ -68,7 +68,7 @@ def documents(
             "truncations": episode.truncations.tolist(),
         }
         told = success(episode)
-        yield document if told is None else {**document, "success": told}
+        yield document if told is None else {**document, "success": bool(told)}
 
 
 def learn(

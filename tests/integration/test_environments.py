@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -239,3 +240,22 @@ def test_frozen_lake_is_as_the_way_says() -> None:
     unwrapped = ice().unwrapped
     assert isinstance(unwrapped, FrozenLakeEnv)
     assert walk(ice(), WAY)[-1][1] == 1
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "user-manual" / "environments.md"
+
+
+def test_the_pages_lines(
+    server: RunningServer, dataset: minari.MinariDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert dataset.id == "ice/walks-v0"
+    program: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(block.replace("http://localhost:9696", server.url), PAGE.name, "exec"), program)
+    assert (program["learned"].episodes, program["learned"].refused) == (3, {})
+    walk(program["env"], [DOWN])
+    program["env"].close()
+    assert program["brain"].flush()
+    assert program["brain"].predict({"observation": 0}).episodes == 3
+    program["brain"].close()
