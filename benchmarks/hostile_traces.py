@@ -148,7 +148,20 @@ def steps(random: Random, number: int) -> Any:
     return {"episode_id": f"whole-{number}", "steps": found, "final": {"features": {"city": -1}}, "success": True}
 
 
-MAKERS: Sequence[Callable[[Random, int], Any]] = (messages, tau, spans, steps)
+def walks(random: Random, number: int) -> Any:
+    """An episode of an environment."""
+    count = random.randint(1, 6)
+    return {
+        "id": f"whole-{number}",
+        "observations": [{"at": [place, 0], "city": "Oslo"} for place in range(count + 1)],
+        "actions": [random.choice((0, [0.5, 1.0])) for _ in range(count)],
+        "rewards": [0.0] * count,
+        "terminations": [False] * (count - 1) + [True],
+        "truncations": [False] * count,
+    }
+
+
+MAKERS: Sequence[Callable[[Random, int], Any]] = (messages, tau, spans, steps, walks)
 
 
 def spoilt(document: Any, random: Random) -> Any:

@@ -27,10 +27,13 @@ def facts_of_observation(observation: Any) -> dict[str, Fact]:
     """An observation's texts, booleans and numbers: each a fact whose name is its place, as in `observation.2`.
 
     Names of a dict's entries stand for themselves: `{"at": [1, 2]}` has the facts `at.0` and `at.1`. Raises
-    `ValueError` for more than 64 facts, for none, and for what JSON does not have.
+    `ValueError` for more than 64 facts, for none, for two of one name, and for what JSON does not have.
     """
     facts: dict[str, Fact] = {}
     for name, value in _leaves(observation, ""):
+        if name in facts:
+            message = f"two values of an observation are called {name!r}"
+            raise ValueError(message)
         if len(facts) == FACTS_MAX:
             message = f"an observation of more than {FACTS_MAX} values: say which facts of it matter"
             raise ValueError(message)

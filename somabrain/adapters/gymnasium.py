@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
 import gymnasium
+import numpy as np
+from gymnasium import spaces
 
 from somabrain.client import Brain, BrainError, Episode
 from somabrain.observations import SUCCESS_INFO, Fact, action_of_environment, facts_of_observation
@@ -36,8 +38,8 @@ def told_success(ending: Ending) -> bool | None:
 class Recorded(gymnasium.Wrapper[Any, Any, Any, Any]):
     """An environment whose episodes are reported as they end. What it gives is what the environment gives.
 
-    An episode that is reset or closed before its end was cut off; one whose observations can't be facts is not
-    reported, with a warning.
+    An episode that is reset or closed before its end was cut off; one whose observations can't be facts, or whose
+    actions have no JSON, is not reported, with a warning.
     """
 
     def __init__(
@@ -76,14 +78,18 @@ class Recorded(gymnasium.Wrapper[Any, Any, Any, Any]):
         episode = self._episode
         if episode is None:
             return super().step(action)
+        try:
+            told = action_of_environment(action)
+        except ValueError as error:
+            self._give_up(episode, error)
+            return super().step(action)
         episode.observe(self._facts)
-        with episode.step(action_of_environment(action)) as step:
+        with episode.step(told) as step:
             observation, reward, terminated, truncated, info = super().step(action)
             try:
                 self._facts = self._facts_of(observation)
             except ValueError as error:
-                log.warning("episode %s is not reported: %s", episode.id, error)
-                self._episode = None
+                self._give_up(episode, error)
                 return observation, reward, terminated, truncated, info
             self._total += float(reward)
             step.result(None, facts=self._facts, reward=float(reward))
@@ -112,14 +118,25 @@ class Recorded(gymnasium.Wrapper[Any, Any, Any, Any]):
         except BrainError as error:
             log.info("no advice: %s", error)
             return None
-        if answer.action is None or isinstance(self.action_space, gymnasium.spaces.Text):
+        if answer.action is None or isinstance(self.action_space, spaces.Text):
             return answer.action
-        return json.loads(answer.action) if isinstance(answer.action, str) else answer.action
+        try:
+            action = json.loads(str(answer.action))
+        except ValueError:
+            log.warning("no advice: %r is no action of this environment", answer.action)
+            return None
+        if isinstance(self.action_space, spaces.Box | spaces.MultiDiscrete | spaces.MultiBinary):
+            return np.asarray(action, dtype=self.action_space.dtype)
+        return action
 
     def close(self) -> None:
         """Reports what is under way, and closes the environment."""
         self._cut_off()
         super().close()
+
+    def _give_up(self, episode: Episode, error: ValueError) -> None:
+        log.warning("episode %s is not reported: %s", episode.id, error)
+        self._episode = None
 
     def _cut_off(self) -> None:
         if self._episode is not None:

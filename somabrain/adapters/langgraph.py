@@ -28,15 +28,14 @@ from langgraph.store.base import (
 
 from somabrain.client import Brain, NotFoundError
 from somabrain.client.answers import MemoryAnswer, MemoryHit
+from somabrain.observations import SAFE_INTEGER
 
 HITS_MAX = 100
 """Most memories that one recall gives."""
 TEXT_MAX = 256
-"""Longest text that the service filters by; longer ones are compared here."""
+"""Longest text that the service filters by; longer ones, and numbers beyond `SAFE_INTEGER`, are compared here."""
 NAME_MAX = 240
 """Longest name of a field that it filters by."""
-SAFE_INTEGER = 2**53 - 1
-"""Numbers beyond it are not the same in every JSON reader (RFC 8785 §3.2.2.3); they are compared here."""
 SECONDS_A_MINUTE = 60
 """LangGraph tells lifetimes in minutes."""
 

@@ -8,14 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from minari import MinariDataset
 from minari.dataset.episode_data import EpisodeData
 
 from somabrain.client import Brain
-from somabrain.observations import SUCCESS_INFO, facts_of_observation
+from somabrain.observations import FACTS_MAX, SUCCESS_INFO
 
 FORMAT = "minari"
 """What `POST /oak/traces` calls the documents."""
+
+_DAMAGED = (AssertionError, AttributeError, KeyError, OSError, TypeError, ValueError)
+"""What Minari raises over files that are not as it writes them."""
 
 BATCH_EPISODES = 100
 """Most episodes of a request (DESIGN §7)."""
@@ -46,7 +50,11 @@ def dataset_in(folder: Path) -> MinariDataset:
     if not (data / "metadata.json").is_file():
         message = f"{folder} holds no Minari dataset: there is no data/metadata.json"
         raise ValueError(message)
-    return MinariDataset(data)
+    try:
+        return MinariDataset(data)
+    except _DAMAGED as error:
+        message = f"{folder} holds no dataset that Minari can read: {type(error).__name__} {error}".rstrip()
+        raise ValueError(message) from error
 
 
 def documents(
@@ -57,7 +65,10 @@ def documents(
     Raises `ValueError` where an observation has more values than a state may have facts.
     """
     for episode in dataset.iterate_episodes():
-        facts_of_observation(_row(episode.observations, 0))
+        values = _values(episode.observations)
+        if values > FACTS_MAX:
+            message = f"an observation of {dataset.id} has {values} values, more than the {FACTS_MAX} facts of a state"
+            raise ValueError(message)
         steps = len(episode.rewards)
         document = {
             "id": f"{dataset.id}:{episode.id}",
@@ -76,12 +87,16 @@ def learn(
 ) -> Learned:
     """Learns from a dataset's episodes, in batches; one that was learned from before changes nothing.
 
-    Raises `BrainError`, `ValueError` as `documents`.
+    One that can't be an episode is refused by itself. Raises `BrainError`, `ValueError` as `documents`.
     """
     learned, size = Learned(), 0
     batch: list[dict[str, Any]] = []
     for document in documents(dataset, success=success):
-        length = len(json.dumps(document))
+        try:
+            length = len(json.dumps(document, allow_nan=False))
+        except ValueError as error:
+            learned.refused[document["id"]] = str(error)
+            continue
         if batch and (len(batch) == BATCH_EPISODES or size + length > BATCH_CHARACTERS):
             _send(brain, batch, learned)
             batch, size = [], 0
@@ -98,6 +113,15 @@ def _send(brain: Brain, batch: list[dict[str, Any]], learned: Learned) -> None:
             learned.episodes += 1
         else:
             learned.refused[batch[result.trace]["id"]] = result.refusal.detail
+
+
+def _values(columns: Any) -> int:
+    """How many values one observation has."""
+    if isinstance(columns, Mapping):
+        return sum(map(_values, columns.values()))
+    if isinstance(columns, tuple):
+        return sum(map(_values, columns))
+    return int(np.size(columns[0]))
 
 
 def _row(columns: Any, place: int) -> Any:

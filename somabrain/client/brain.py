@@ -22,6 +22,7 @@ from somabrain.client.transport import Request, Transport
 
 TIMEOUT_S = 10.0
 WAIT_S = 60.0
+"""How long options are waited for, and how much longer than others an answer to many episodes may take."""
 DEADLINE_S = 0.05
 CLOSE_TIMEOUT_S = 2.0
 """How long `close` tries to send what waits; what is left waits for the next process."""
@@ -275,10 +276,13 @@ class Brain:
     ) -> a.TraceAnswers:
         """Learns from up to 100 logs as they are, JSON each; one that can't be converted is refused by itself.
 
-        `format` is found out for each where it is left out; `arguments`: an action is a tool with its arguments.
+        `format` is found out for each where it is left out; `arguments`: an action is a tool with its arguments. The
+        answer may take `WAIT_S` longer than others.
         """
-        body = {"traces": list(traces), "format": format, "arguments": arguments}
-        return self._write(a.TraceAnswers, "/oak/traces", body, idempotency_key)
+        body = {"namespace": self.namespace, "traces": list(traces), "format": format, "arguments": arguments}
+        key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
+        request = Request(method="POST", path="/oak/traces", body=given(body), key=key)
+        return self._asked(a.TraceAnswers, request, self._timeout_s + WAIT_S)
 
     def consolidate(
         self, *, wait: bool = False, timeout_s: float = WAIT_S, idempotency_key: str | None = None

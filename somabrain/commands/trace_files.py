@@ -87,7 +87,7 @@ def _dataset(path: Path) -> Iterator[Piece]:
     except ModuleNotFoundError as error:
         refusal = TraceFormatUnknownError(f"a folder is read by Minari: pip install 'somabrain[minari]' ({error.name})")
         yield Piece(line=0, read=0, size=0, document=None, refusal=refusal)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, KeyError) as error:
         refusal = TraceFormatUnknownError(str(error))
         yield Piece(line=0, read=0, size=0, document=None, refusal=refusal)
 

@@ -14,10 +14,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from pydantic_core import PydanticCustomError
 
 from somabrain.client import Step
+from somabrain.observations import SAFE_INTEGER
 
 FACTS_MAX = 64
 FACT_NAME_MAX = 256
-SAFE_INTEGER = 2**53 - 1
 TEXT_MAX = 65_536
 LABEL_MAX = 256
 ROLES_MAX = 16

@@ -17,7 +17,7 @@ from somabrain.report.summary import (
     stopping_sentence,
     trust_sentence,
 )
-from somabrain.report.words import escaped, fine_percent, many, number, percent
+from somabrain.report.words import HUNDRED, escaped, fine_percent, many, number, percent
 
 SENTENCE_LENGTH = 600
 """Characters of a sentence with names of users in it."""
@@ -128,6 +128,3 @@ def _keys(found: Findings, names: Names) -> str:
         )
         + "</ul>"
     )
-
-
-HUNDRED = 100

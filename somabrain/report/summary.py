@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from somabrain.report.held_out import lost
 from somabrain.report.model import Findings, HeldOut
 from somabrain.report.names import Label
-from somabrain.report.words import fine_percent, many, number, percent, shortened, span
+from somabrain.report.words import HUNDRED, fine_percent, many, number, percent, shortened, span
 
 FEW_RUNS = 30
 """Runs of known outcome below which the page says that they are few."""
@@ -18,8 +18,6 @@ HARDLY = 0.1
 
 STATE_LENGTH, ACTION_LENGTH = 90, 50
 """Characters of a state's and of an action's name in a sentence."""
-
-HUNDRED = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from minari.data_collector.episode_buffer import EpisodeBuffer
 
 from somabrain.adapters.gymnasium import Recorded
 from somabrain.adapters.minari import dataset_in, documents, learn
-from somabrain.client import Brain
+from somabrain.client import Brain, Step
 from tests.servers import RunningServer, free_port, somabrain
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* None:UserWarning:minari")  # datasets of nobody
@@ -145,6 +145,46 @@ def test_an_episode_that_can_be_no_facts_is_not_reported_and_goes_on(
     assert brain.options().options == ()
 
 
+class Turned(gymnasium.ActionWrapper[Any, Any, Any]):
+    """Takes an angle; what is no number means down."""
+
+    def __init__(self) -> None:
+        super().__init__(ice())
+        self.action_space = gymnasium.spaces.Box(0.0, 3.0, (1,), np.float32)
+
+    def action(self, action: Any) -> int:
+        return DOWN if np.isnan(action[0]) else int(action[0])
+
+
+def test_actions_of_numbers_come_back_as_the_environment_takes_them(brain: Brain) -> None:
+    env = Recorded(Turned(), brain, success=reached)
+    walk(env, [np.array([action + 0.25], dtype=np.float32) for action in WAY])
+    assert brain.flush()
+    env.reset(seed=1)
+    advised = env.advised(GOAL)
+    assert (advised.dtype, advised.tolist()) == (np.float32, [DOWN + 0.25])
+    assert env.action_space.contains(advised)
+
+
+def test_an_action_without_json_is_taken_and_not_reported(brain: Brain, caplog: pytest.LogCaptureFixture) -> None:
+    env = Recorded(Turned(), brain)
+    env.reset(seed=0)
+    episode_id = under_way(env)
+    with caplog.at_level(logging.WARNING, "somabrain.client"):
+        assert env.step(np.array([np.nan], dtype=np.float32))[0] == 4
+    assert f"episode {episode_id} is not reported" in caplog.text
+    env.close()
+    assert brain.flush()
+    assert brain.options().options == ()
+
+
+def test_an_action_of_another_kind_is_no_advice(brain: Brain) -> None:
+    brain.record_episode([Step(state={"observation": 0}, action="jump")], GOAL, success=True)
+    env = Recorded(ice(), brain)
+    env.reset(seed=0)
+    assert env.advised(GOAL) is None
+
+
 def test_an_image_is_refused_at_once_unless_facts_of_it_are_told(brain: Brain) -> None:
     wide = gymnasium.wrappers.TransformObservation(ice(), lambda _: np.zeros((84, 84)), None)
     with pytest.raises(ValueError, match="more than 64 values"):
@@ -224,6 +264,38 @@ def test_spaces_of_dicts_and_tuples(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(found["observations"]) == len(WAY) + 1
 
 
+def blurred() -> minari.MinariDataset:
+    """Two episodes, the first with something in it that JSON does not have."""
+    given = walk(ice(), WAY)
+    seen = [np.array([step[0]], dtype=np.float32) for step in given]
+    space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    buffers = [buffer(given, WAY, [np.array([np.nan], dtype=np.float32), *seen[1:]]), buffer(given, WAY, seen)]
+    return made_of("ice/blurred-v0", buffers, space)
+
+
+def test_an_episode_that_is_none_does_not_stop_the_others(
+    server: RunningServer, brain: Brain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
+    made = blurred()
+    learned = learn(brain, made)
+    assert (learned.episodes, list(learned.refused)) == (1, ["ice/blurred-v0:0"])
+    folder = Path(str(made.storage.data_path)).parent
+    command = [sys.executable, "-m", "somabrain.cli", "learn", str(folder), "--url", server.url, "-n", "blurred"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (run.returncode, run.stdout) == (1, "1 episodes learned, 0 known already, 1 traces refused.\n")
+    assert "trace_invalid" in run.stderr
+
+
+def test_a_dataset_of_images_is_refused_as_it_is(brain: Brain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
+    given = walk(ice(), WAY)
+    space = gymnasium.spaces.Box(0, 1, (84, 84), np.float32)
+    images = [np.zeros((84, 84), dtype=np.float32)] * len(given)
+    with pytest.raises(ValueError, match="7056 values"):
+        learn(brain, made_of("ice/images-v0", [buffer(given, WAY, images)], space))
+
+
 def test_the_command_reads_a_folder(server: RunningServer, dataset: minari.MinariDataset, tmp_path: Path) -> None:
     folder = Path(str(dataset.storage.data_path)).parent
     command = [sys.executable, "-m", "somabrain.cli", "learn", str(folder), "--url", server.url, "-n", "folder"]
@@ -231,9 +303,14 @@ def test_the_command_reads_a_folder(server: RunningServer, dataset: minari.Minar
     assert (run.returncode, run.stdout) == (0, "3 episodes learned, 0 known already, 0 traces refused.\n")
     empty = tmp_path / "empty"
     empty.mkdir()
-    run = subprocess.run([*command[:4], str(empty), *command[5:]], capture_output=True, text=True, check=False)
+    again = [*command[:4], str(empty), *command[5:]]
+    run = subprocess.run(again, capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert "holds no Minari dataset" in run.stderr
+    (empty / "metadata.json").write_text("{}")
+    run = subprocess.run(again, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (1, "0 episodes learned, 0 known already, 1 traces refused.\n")
+    assert "no dataset that Minari can read" in run.stderr
 
 
 def test_frozen_lake_is_as_the_way_says() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from somabrain.traces import converted
+from somabrain.traces import Format, converted
 from somabrain.traces.facts import CALLED, CALLED_MAX
 
 Json = dict[str, Any]
@@ -77,3 +77,42 @@ def test_counts_never_fall_and_stay_small_and_a_state_is_what_came_before(found:
             steps = len(start["steps"])
             assert start["steps"] == whole["steps"][:steps]
             assert start["final"]["features"] == states[steps]
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = (
+    "id messages traj resourceSpans steps final final_state observations actions rewards terminations success roles "
+    "goal agent target dest terminate reward task_id"
+)
+fields = st.sampled_from(NAMES.split())
+
+
+@given(values | st.dictionaries(fields, values), st.sampled_from((None, *Format)))
+def test_whatever_a_document_is_it_is_converted_or_refused(document: Any, form: Format | None) -> None:
+    for one in converted(document, form):
+        assert (one.body is None) != (one.refusal is None)
+
+
+walks = st.integers(1, 4).flatmap(
+    lambda count: st.fixed_dictionaries(
+        {
+            "observations": st.lists(st.integers(-9, 9) | st.lists(values, max_size=2), min_size=count, max_size=6),
+            "actions": st.lists(values, min_size=count, max_size=count),
+            "rewards": st.lists(st.floats() | st.integers(), min_size=count, max_size=count),
+            "terminations": st.lists(st.booleans(), min_size=count, max_size=count),
+        }
+    )
+)
+
+
+@given(walks)
+def test_a_walk_keeps_every_step_or_is_refused(walk: Json) -> None:
+    (one,) = converted(walk, Format.MINARI)
+    if one.body is not None:
+        assert [step["reward"] for step in one.body["steps"]] == [float(reward) for reward in walk["rewards"]]
+        assert len(walk["observations"]) == len(one.body["steps"]) + 1
+        assert one.body["terminated"] is walk["terminations"][-1]

@@ -53,7 +53,20 @@ def test_an_observation_has_the_same_facts_as_its_json(seed: int) -> None:
 
 @pytest.mark.parametrize(
     "observation",
-    [math.nan, math.inf, 2**53, -(2**53), 1e300, None, {"a": None}, [object()], [], {}, np.zeros(FACTS_MAX + 1)],
+    [
+        math.nan,
+        math.inf,
+        2**53,
+        -(2**53),
+        1e300,
+        None,
+        {"a": None},
+        [object()],
+        [],
+        {},
+        {"a": [1], "a.0": 2},
+        np.zeros(FACTS_MAX + 1),
+    ],
 )
 def test_what_can_be_no_facts_is_refused(observation: Any) -> None:
     with pytest.raises(ValueError, match=r"\w"):
