@@ -189,31 +189,31 @@ def _odds(world: World, log: Json, turn: int, state: Json) -> Json:
 
 
 def _rows(splits: Sequence[Split], seconds: float) -> list[Row]:
-    brier = [brier([(p, one.success) for one in of.told for p in one.odds]) for of in splits]
+    briers = [brier([(p, one.success) for one in of.told for p in one.odds]) for of in splits]
     plain = [brier([(p, one.success) for one in of.told for p in one.plain]) for of in splits]
     base = [brier([(of.base, one.success) for one in of.told for _ in one.odds]) for of in splits]
-    ece = [ece([(p, one.success) for one in of.told for p in one.odds]) for of in splits]
+    eces = [ece([(p, one.success) for one in of.told for p in one.odds]) for of in splits]
     stopped = [_stopped(of.told) for of in splits]
     count = sum(len(one.odds) for of in splits for one in of.told)
-    better = fmean(brier) < fmean(plain)
+    better = fmean(briers) < fmean(plain)
     return [
         _row("Brier, base rate", base),
         _row("Brier, kind of goal and turn", plain),
         Row(
             name="Brier, /oak/predict",
-            values=brier,
+            values=briers,
             bar=f"mean <= {BRIER_MAX}, below kind and turn",
-            met=fmean(brier) <= BRIER_MAX and better,
+            met=fmean(briers) <= BRIER_MAX and better,
             seconds=seconds,
-            notes=f"worst {max(brier):.4f}; {count} questions",
+            notes=f"worst {max(briers):.4f}; {count} questions",
         ),
         Row(
             name="ECE, /oak/predict",
-            values=ece,
+            values=eces,
             bar=f"mean <= {ECE_MAX}",
-            met=fmean(ece) <= ECE_MAX,
+            met=fmean(eces) <= ECE_MAX,
             seconds=0.0,
-            notes=f"worst {max(ece):.4f}",
+            notes=f"worst {max(eces):.4f}",
         ),
         _row(f"turns saved by stopping below {THRESHOLD}", [saved for saved, _ in stopped]),
         _row("successes lost by it", [lost for _, lost in stopped]),

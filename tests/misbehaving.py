@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -88,3 +89,23 @@ def speaks_no_http(connection: socket.socket, _over: threading.Event) -> None:
 
 def hangs_up(_connection: socket.socket, _over: threading.Event) -> None:
     """Closes the connection without a word."""
+
+
+NONSENSE: dict[str, Manners] = {
+    "sleeps": sleeps,
+    "drips headers": drips_headers,
+    "drips a body": drips_a_body,
+    "hangs up": hangs_up,
+    "speaks no HTTP": speaks_no_http,
+    "says nothing": answers(b""),
+    "another page": answers(b"<html>captive portal</html>", kind=b"text/html"),
+    "other JSON": answers(b'{"success_probability": "likely"}'),
+    "a list": answers(b"[]"),
+    "deep JSON": answers(b"[" * 100_000),
+    "broken UTF-8": answers(b'{"success_probability": "\xff\xfe'),
+    "a bad gateway": answers(b"<html>502</html>", b"502 Bad Gateway", b"text/html"),
+    "a foreign refusal": answers(b'{"error": "no"}', b"404 Not Found"),
+    "elsewhere": answers(b"", b"302 Found"),
+    "odds beyond all bounds": answers(json.dumps({"success_probability": 1e999}).encode()),
+}
+"""All of them by name."""

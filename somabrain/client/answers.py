@@ -39,7 +39,9 @@ def understood(kind: type[AnswerT], answer: Any) -> AnswerT:
     try:
         return kind.model_validate(answer)
     except ValidationError as error:
-        raise GarbledError(f"what was answered is no {kind.__name__}: {error}") from error
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise GarbledError(f"what was answered is no {kind.__name__}: {where}: {first['msg']}") from error
 
 
 class MemoryAnswer(Answer):

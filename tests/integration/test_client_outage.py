@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -13,16 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from somabrain.client import FAIL_OPEN_ODDS, Brain, UnavailableError
+from somabrain.client import FAIL_OPEN_ODDS, Brain, GarbledError, UnavailableError
 from tests.misbehaving import (
-    Manners,
-    answers,
-    drips_a_body,
-    drips_headers,
-    hangs_up,
+    NONSENSE,
     misbehaving,
     sleeps,
-    speaks_no_http,
 )
 from tests.servers import RunningServer, free_port, somabrain
 
@@ -30,24 +24,6 @@ TURNS = 10
 EXPECTED = [f"result {turn}" for turn in range(TURNS)]
 SECONDS_FOR_ALL = 3.0
 """Ten turns at 60 ms each are 0.6 s; a machine that is busy may take five times as long, ten sleeps of 10 s can't."""
-
-NONSENSE: dict[str, Manners] = {
-    "sleeps": sleeps,
-    "drips headers": drips_headers,
-    "drips a body": drips_a_body,
-    "hangs up": hangs_up,
-    "speaks no HTTP": speaks_no_http,
-    "says nothing": answers(b""),
-    "another page": answers(b"<html>captive portal</html>", kind=b"text/html"),
-    "other JSON": answers(b'{"success_probability": "likely"}'),
-    "a list": answers(b"[]"),
-    "deep JSON": answers(b"[" * 100_000),
-    "broken UTF-8": answers(b'{"success_probability": "\xff\xfe'),
-    "a bad gateway": answers(b"<html>502</html>", b"502 Bad Gateway", b"text/html"),
-    "a foreign refusal": answers(b'{"error": "no"}', b"404 Not Found"),
-    "elsewhere": answers(b"", b"302 Found"),
-    "odds beyond all bounds": answers(json.dumps({"success_probability": 1e999}).encode()),
-}
 
 
 @pytest.fixture
@@ -130,6 +106,16 @@ def test_the_last_question_says_why_there_are_no_odds(tmp_path: Path) -> None:
         assert ep.last.problem is not None
         assert ep.last.problem.startswith("no answer")
         assert ep.advice({"at": "start"}) == []
+
+
+@pytest.mark.parametrize("name", ["other JSON", "a list", "odds beyond all bounds"])
+def test_what_is_wrong_with_an_answer_is_told_in_a_line(name: str, tmp_path: Path) -> None:
+    with (
+        misbehaving(NONSENSE[name]) as url,
+        Brain(url, queue=tmp_path) as brain,
+        pytest.raises(GarbledError, match=r"^what was answered is no PredictAnswer: [^\n]+: [^\n]+$"),
+    ):
+        brain.predict({"at": "start"})
 
 
 def test_a_name_that_leads_nowhere(tmp_path: Path) -> None:
