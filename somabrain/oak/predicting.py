@@ -66,8 +66,8 @@ class Predicting:
             found = replace(found, success_probability=1.0, lower=1.0, upper=1.0, expected_steps=0.0)
         likely: list[Chance] = []
         if at is not None:
-            rows = tx.experience.rows(namespace, starts=[at])
-            likely = chances(at, tallies, rows, found.success_probability, CANDIDATES_MAX)
+            tried = tx.odds.tried(namespace, at)
+            likely = chances(at, tallies, tried, found.success_probability, CANDIDATES_MAX)
         return Foretold(
             odds=found,
             candidates=tuple((self._manager.action(tx, record, one.action), one) for one in likely),

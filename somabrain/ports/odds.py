@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from somabrain.oak.model import Prediction, Score, Tally
+from somabrain.oak.model import Prediction, Score, Tally, Tried
 from somabrain.tenancy import Namespace
 
 
@@ -15,7 +15,7 @@ class TallyQuery:
     """Which tallies: of EVERYWHERE and of `state`, if one is named; of EVERYONE and of `agent`, if one is named.
 
     Those of kind STEPS only where their place is `steps`, none of them for `None`; of kind LEFT only with `left`, and
-    after these steps where they are named.
+    after these steps where they are named; none of kind ACTION, which `ReadOdds.tried` tells.
     """
 
     state: int | None = None
@@ -29,6 +29,10 @@ class ReadOdds(Protocol):
 
     def tallies(self, namespace: Namespace, query: TallyQuery | None = None) -> list[Tally]:
         """Tallies in any order, all of the namespace without a query."""
+        ...
+
+    def tried(self, namespace: Namespace, state: int) -> list[Tried]:
+        """The actions that were taken in a state, ascending by number."""
         ...
 
     def predictions(self, namespace: Namespace, episode_id: str) -> list[Prediction]:

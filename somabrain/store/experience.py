@@ -15,7 +15,7 @@ from somabrain.oak.documents import json_text
 from somabrain.oak.model import Arrivals, Mark, OptionModel, PrimitiveRow, Source, Status
 from somabrain.ports import Consolidation, EpisodeRecord
 from somabrain.store import tables as t
-from somabrain.store.statements import PRIMITIVE_ROWS, Upsert, chunks
+from somabrain.store.statements import Upsert, chunks
 from somabrain.tenancy import Namespace, TenantId
 
 COUNTED = struct.Struct("<iq")
@@ -61,9 +61,6 @@ class SqlExperience:
         self, namespace: Namespace, *, changed_after: int = 0, starts: Sequence[int] | None = None
     ) -> list[PrimitiveRow]:
         """As the port."""
-        if starts is not None and len(starts) == 1 and not changed_after:
-            asked = {"in_tenant": self._tenant.value, "in_namespace": namespace.value, "in_start": starts[0]}
-            return [_row(row) for row in self._connection.execute(PRIMITIVE_ROWS, asked)]
         r = t.primitive_rows.c
         query = self._of(t.primitive_rows, namespace)
         if changed_after:

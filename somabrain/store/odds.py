@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Table, delete, func, select
 
-from somabrain.oak.model import BUCKETS, EVERYONE, Prediction, Score, Scored, Tallied, Tally
+from somabrain.oak.model import BUCKETS, EVERYONE, Prediction, Score, Scored, Tallied, Tally, Tried
 from somabrain.ports import TallyQuery
 from somabrain.store import statements as sql
 from somabrain.store import tables as t
+from somabrain.store.experience import COUNTED
 from somabrain.store.statements import NOBODY, Upsert
 from somabrain.tenancy import Namespace, TenantId
 
@@ -51,15 +52,23 @@ class SqlOdds:
             rows = self._connection.execute(sql.TALLIES, asked)
         return [
             Tally(
-                state=row.state,
-                kind=_KINDS[row.kind],
-                place=row.place,
-                agent=labels[bytes(row.agent)],
-                episodes=row.episodes,
-                successes=row.successes,
-                left=row.steps_left,
+                state=state,
+                kind=_KINDS[kind],
+                place=place,
+                agent=labels[agent],
+                episodes=episodes,
+                successes=successes,
+                left=left,
             )
-            for row in rows
+            for _, _, state, kind, place, agent, episodes, successes, left in rows.all()
+        ]
+
+    def tried(self, namespace: Namespace, state: int) -> list[Tried]:
+        """As the port."""
+        asked = {"in_tenant": self._tenant.value, "in_namespace": namespace.value, "in_state": state}
+        return [
+            Tried(action, sum(count for _, count in COUNTED.iter_unpack(outcomes)), episodes or 0, successes or 0)
+            for action, outcomes, episodes, successes in self._connection.execute(sql.TRIED, asked).all()
         ]
 
     def predictions(self, namespace: Namespace, episode_id: str) -> list[Prediction]:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Table,
+    and_,
     bindparam,
     delete,
     select,
@@ -126,20 +127,31 @@ def _tallies() -> Any:
     ]
     soon = o.place.between(bindparam("in_first", type_=o.place.type), bindparam("in_last", type_=o.place.type))
     wanted += [(o.state == one, o.kind == left, soon) for one in (EVERYWHERE, state)]
-    wanted.append((o.state == state, o.kind == int(Tallied.ACTION)))
     return union_all(*(select(t.odds).where(o.tenant == _tenant, o.namespace == _namespace, *keys) for keys in wanted))
 
 
-TALLIES = _tallies()
-PRIMITIVE_ROWS = (
-    select(t.primitive_rows)
-    .where(
-        t.primitive_rows.c.tenant == _tenant,
-        t.primitive_rows.c.namespace == _namespace,
-        t.primitive_rows.c.start == bindparam("in_start"),
+def _tried() -> Any:
+    """Actions of a state with their outcomes, and how the episodes of known outcome that took them ended, if any."""
+    r, o = t.primitive_rows.c, t.odds.c
+    counted = and_(
+        o.tenant == r.tenant,
+        o.namespace == r.namespace,
+        o.state == r.start,
+        o.kind == int(Tallied.ACTION),
+        o.place == r.action,
+        o.agent == NOBODY,
     )
-    .order_by(t.primitive_rows.c.action)
-)
+    return (
+        select(r.action, r.outcomes, o.episodes, o.successes)
+        .select_from(t.primitive_rows)
+        .outerjoin(t.odds, counted)
+        .where(r.tenant == _tenant, r.namespace == _namespace, r.start == bindparam("in_state"))
+        .order_by(r.action)
+    )
+
+
+TALLIES = _tallies()
+TRIED = _tried()
 REPLY = select(t.replies).where(
     t.replies.c.tenant == _tenant,
     t.replies.c.scope == bindparam("in_scope"),

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from somabrain.oak.model import BUCKETS, EVERYONE, EVERYWHERE, Prediction, Score, Scored, Tallied, Tally, place_of
+from somabrain.oak.model import (
+    BUCKETS,
+    EVERYONE,
+    EVERYWHERE,
+    Prediction,
+    PrimitiveRow,
+    Score,
+    Scored,
+    Tallied,
+    Tally,
+    Tried,
+    place_of,
+)
 from somabrain.ports import TallyQuery
 from somabrain.store import SqlStore
 from somabrain.tenancy import Namespace
@@ -66,13 +78,35 @@ def test_a_query_gives_what_it_names(store: SqlStore) -> None:
             if one.state in {EVERYWHERE, query.state}
             and one.agent in {EVERYONE, query.agent}
             and (
-                one.kind in {Tallied.RUN, Tallied.ACTION}
+                one.kind is Tallied.RUN
                 or (one.kind is Tallied.STEPS and one.place == query.steps)
                 or (one.kind is Tallied.LEFT and query.left and query.steps in {None, one.place // BUCKETS})
             )
         ]
         with store.read(ALICE) as tx:
             assert sorted(tx.odds.tallies(HOME, query), key=repr) == sorted(wanted, key=repr)
+
+
+def test_the_actions_of_a_state_have_what_is_counted_of_them(store: SqlStore) -> None:
+    def row(start: int, action: int, counts: tuple[int, ...]) -> PrimitiveRow:
+        outcomes = tuple(range(len(counts)))
+        return PrimitiveRow(
+            start=start, action=action, reward=0, loss=0, refused=0, fresh=False, outcomes=outcomes, counts=counts
+        )
+
+    for tenant, factor in ((ALICE, 1), (BOB, 10)):
+        with store.write(tenant) as tx:
+            rows = [row(3, 7, (2 * factor, 1)), row(3, 2, (4,)), row(3, 9, ()), row(4, 7, (50,))]
+            tx.experience.save_rows(HOME, rows, 1)
+            tx.experience.save_rows(OTHER, [row(3, 5, (1,))], 1)
+            counted = [tally(3, Tallied.ACTION, 7), tally(3, Tallied.ACTION, 7, "ann"), tally(3, Tallied.STEPS, 2)]
+            tx.odds.add_tallies(HOME, [*counted, tally(4, Tallied.ACTION, 2), tally(EVERYWHERE, Tallied.ACTION, 2)])
+            tx.odds.add_tallies(OTHER, [tally(3, Tallied.ACTION, 2)])
+    with store.read(ALICE) as tx:
+        assert tx.odds.tried(HOME, 3) == [Tried(2, 4, 0, 0), Tried(7, 3, 5, 2), Tried(9, 0, 0, 0)]
+        assert tx.odds.tried(HOME, 5) == []
+    with store.read(BOB) as tx:
+        assert tx.odds.tried(HOME, 3)[1] == Tried(7, 21, 5, 2)
 
 
 def test_predictions_keep_their_order_until_they_are_dropped(store: SqlStore) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
 import pytest
 
 from somabrain.oak.learning import Lived, Tallies
-from somabrain.oak.model import EVERYONE, EVERYWHERE, Odds, PrimitiveRow, Tallied, Tally, bucket
+from somabrain.oak.model import EVERYONE, EVERYWHERE, Odds, Tallied, Tally, Tried, bucket
 from somabrain.oak.model.odds import BUCKETS, EXACT_STEPS
 from somabrain.oak.planner import Question, chances, odds
 from somabrain.oak.planner.odds import SHRINKAGE
@@ -42,6 +42,17 @@ def summed(episodes: Sequence[Lived]) -> list[Tally]:
     for one in episodes:
         tallies.add(one)
     return tallies.summed()
+
+
+def tried_in(state: int, tallies: Sequence[Tally], executions: Mapping[int, int]) -> list[Tried]:
+    """Actions of `state` by number with how often they were taken, and what the tallies count of each."""
+    counts = {one.place: one for one in tallies if (one.state, one.kind) == (state, Tallied.ACTION)}
+    return [
+        Tried(action, times, counts[action].episodes, counts[action].successes)
+        if action in counts
+        else Tried(action, times, 0, 0)
+        for action, times in executions.items()
+    ]
 
 
 def decisions(one: Lived) -> list[tuple[int, int]]:
@@ -195,18 +206,15 @@ def test_the_action_that_does_better_is_the_better_candidate() -> None:
         for _ in range(400)
     ]
     tallies = summed(episodes)
-    rows = [
-        PrimitiveRow(start=0, action=a, reward=0, loss=0, refused=0, fresh=False, outcomes=(1,), counts=(n,))
-        for a, n in ((0, 400), (1, 400), (2, 3))
-    ]
+    tried = tried_in(0, tallies, {0: 400, 1: 400, 2: 3})
     run = told(Question(state=0, agent=None, steps_taken=None, steps_left=None), tallies).success_probability
-    found = chances(0, tallies, rows, run, 10)
+    found = chances(0, tallies, tried, run, 10)
     assert [(one.action, one.executions) for one in found] == [(1, 400), (2, 3), (0, 400)]
     assert [one.success_probability for one in found] == pytest.approx([0.8, 0.5, 0.2], abs=0.06)
-    assert len(chances(0, tallies, rows, run, 2)) == 2
+    assert len(chances(0, tallies, tried, run, 2)) == 2
     alone = [one for one in episodes if one.actions == [0]]
     run = told(Question(state=0, agent=None, steps_taken=None, steps_left=None), summed(alone)).success_probability
-    assert chances(0, summed(alone), rows[:1], run, 10)[0].success_probability == run
+    assert chances(0, summed(alone), tried_in(0, summed(alone), {0: 400}), run, 10)[0].success_probability == run
 
 
 def test_buckets_ascend_and_part_long_runs_in_quarters_of_octaves() -> None:

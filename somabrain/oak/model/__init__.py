@@ -17,6 +17,7 @@ from somabrain.oak.model.odds import (
     Scored,
     Tallied,
     Tally,
+    Tried,
     bucket,
     place_of,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "Tallied",
     "Tally",
     "Termination",
+    "Tried",
     "Vector",
     "bucket",
     "place_of",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 EVERYWHERE = -1
 """The state of a tally that counts episodes wherever they were."""
@@ -48,6 +49,18 @@ class Tally:
     episodes: int
     successes: int
     left: int
+
+
+class Tried(NamedTuple):
+    """An action that was taken in a state `executions` times: the episodes of known outcome that did, each once.
+
+    A tuple, since an answer is made of many of them.
+    """
+
+    action: int
+    executions: int
+    episodes: int
+    successes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

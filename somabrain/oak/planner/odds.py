@@ -18,9 +18,9 @@ from somabrain.oak.model import (
     EVERYWHERE,
     Chance,
     Odds,
-    PrimitiveRow,
     Tallied,
     Tally,
+    Tried,
     bucket,
 )
 from somabrain.oak.planner.routes import wilson_lower
@@ -84,22 +84,25 @@ def odds(question: Question, tallies: Iterable[Tally], confidence_z: float) -> O
 
 
 def chances(
-    state: int, tallies: Iterable[Tally], rows: Iterable[PrimitiveRow], probability: float, most: int
+    state: int, tallies: Iterable[Tally], tried: Iterable[Tried], probability: float, most: int
 ) -> list[Chance]:
-    """Of the actions that were tried in `state`, the most promising first, then those taken most, by number.
+    """Of the actions that were `tried` in `state`, the most promising first, then those taken most, by number.
 
     `probability`: the odds of the run there. An action moves them as its episodes' odds differ from those of all there.
     """
-    known = _Known(tallies)
-    here = known.run(state)
+    here = _Known(tallies).run(state)
     before, found = here.shrunk(EVEN), []
-    for row in rows:
-        if row.start == state:
-            taken = known.action(state, row.action)
-            rate = taken.shrunk(here.less(taken).shrunk(EVEN))
-            moved = _moved(probability, before, rate)
-            found.append(Chance(action=row.action, success_probability=moved, executions=sum(row.counts)))
-    return sorted(found, key=lambda one: (-one.success_probability, -one.executions, one.action))[:most]
+    shift = _logit(probability) - _logit(before)
+    for action, executions, episodes, successes in tried:
+        taken = _Counts(episodes, successes, 0)
+        rate = taken.shrunk(here.less(taken).shrunk(EVEN))
+        moved = probability if rate == before else _logistic(_logit(rate) + shift)
+        found.append((-moved, -executions, action))
+    found.sort()
+    return [
+        Chance(action=action, success_probability=-moved, executions=-executions)
+        for moved, executions, action in found[:most]
+    ]
 
 
 class _Counts(NamedTuple):
@@ -134,9 +137,6 @@ class _Known:
     def steps(self, state: int, steps: int | None, agent: str | None = EVERYONE) -> _Counts:
         return NONE if steps is None else self._counts(state, Tallied.STEPS, steps, agent)
 
-    def action(self, state: int, number: int) -> _Counts:
-        return self._counts(state, Tallied.ACTION, number, EVERYONE)
-
     def _counts(self, state: int, kind: Tallied, place: int, agent: str | None) -> _Counts:
         found = None if agent is None else self.tallies.get((state, kind, place, agent))
         return NONE if found is None else _Counts(found.episodes, found.successes, found.left)
@@ -146,13 +146,16 @@ def _moved(probability: float, rate: float, record: float) -> float:
     """`probability` times the ratio of the odds that an agent's record and the overall rate stand for."""
     if record == rate:
         return probability
-    moved = _logit(probability) + _logit(record) - _logit(rate)
-    return 1 / (1 + math.exp(-moved))
+    return _logistic(_logit(probability) + _logit(record) - _logit(rate))
 
 
 def _logit(probability: float) -> float:
     kept = min(max(probability, CERTAIN), 1 - CERTAIN)
     return math.log(kept / (1 - kept))
+
+
+def _logistic(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds))
 
 
 def _within(question: Question, state: int, known: _Known) -> float:
