@@ -18,10 +18,14 @@ from somabrain.api.services import ApiSettings, Services
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
+    from starlette.routing import BaseRoute
     from starlette.types import Receive, Scope, Send
 
 PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/assets/{name}", "/docs/errors"})
 """Paths that do not ask the policy (DESIGN §8)."""
+
+FREQUENT = ("act", "predict", "plan", "memory_recall")
+"""Operations that agents ask for at every step: a request is compared with the routes in their order."""
 
 DESCRIPTION = (
     "A memory and skill runtime for AI agents: report what was lived through, ask for a plan, follow it. "
@@ -108,11 +112,16 @@ def create_app(
             odds.router,
             memories.router,
         ]
-    for router in routers:
-        app.router.routes.extend(router.routes)
+    routes = [route for router in routers for route in router.routes]
+    app.router.routes.extend(sorted(routes, key=_rarity))
     unguarded = [path for path, guarded in guarded_paths(app) if not guarded and path not in PUBLIC]
     assert not unguarded, f"routes without a policy question: {unguarded}"
     return app
+
+
+def _rarity(route: BaseRoute) -> int:
+    operation = getattr(route, "operation_id", None)
+    return FREQUENT.index(operation) if operation in FREQUENT else len(FREQUENT)
 
 
 def guarded_paths(app: FastAPI) -> list[tuple[str, bool]]:

@@ -31,9 +31,10 @@ class SqlOdds:
 
     def tallies(self, namespace: Namespace, query: TallyQuery | None = None) -> list[Tally]:
         """As the port."""
+        rows: Sequence[Any]
         if query is None:
             labels = self._labels(namespace)
-            rows = self._connection.execute(self._of(t.odds, namespace))
+            rows = self._connection.execute(self._of(t.odds, namespace)).all()
         else:
             labels = {NOBODY: EVERYONE}
             if query.agent is not None:
@@ -49,7 +50,7 @@ class SqlOdds:
                 "in_first": first,
                 "in_last": (BUCKETS * BUCKETS if query.steps is None else first + BUCKETS) - 1,
             }
-            rows = self._connection.execute(sql.TALLIES, asked)
+            rows = sql.TALLIES.rows(self._connection, **asked)
         return [
             Tally(
                 state=state,
@@ -60,15 +61,17 @@ class SqlOdds:
                 successes=successes,
                 left=left,
             )
-            for _, _, state, kind, place, agent, episodes, successes, left in rows.all()
+            for _, _, state, kind, place, agent, episodes, successes, left in rows
         ]
 
     def tried(self, namespace: Namespace, state: int) -> list[Tried]:
         """As the port."""
-        asked = {"in_tenant": self._tenant.value, "in_namespace": namespace.value, "in_state": state}
+        rows = sql.TRIED.rows(
+            self._connection, in_tenant=self._tenant.value, in_namespace=namespace.value, in_state=state
+        )
         return [
             Tried(action, sum(count for _, count in COUNTED.iter_unpack(outcomes)), episodes or 0, successes or 0)
-            for action, outcomes, episodes, successes in self._connection.execute(sql.TRIED, asked).all()
+            for action, outcomes, episodes, successes in rows
         ]
 
     def predictions(self, namespace: Namespace, episode_id: str) -> list[Prediction]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
+    CompoundSelect,
     Connection,
     Dialect,
+    Select,
     Table,
     and_,
     bindparam,
@@ -57,15 +59,44 @@ class Upsert:
         }
         statement = statement.on_conflict_do_update(index_elements=sorted(keys), set_=changed)
         compiled = statement.compile(dialect=dialect, column_keys=[column.name for column in table.columns])
-        self._text = compiled.string
-        self._ordered = itemgetter(*compiled.positiontup) if dialect.positional else None
+        self._text, self._bound = compiled.string, _binder(compiled)
 
     def put(self, connection: Connection, rows: Sequence[Mapping[str, Any]], **owner: str) -> None:
         """Writes the rows, each with every column of the table; those of `owner` are the same in all of them."""
         if rows:
-            whole = ({**owner, **row} for row in rows)
-            bound: list[Any] = list(whole) if self._ordered is None else [self._ordered(row) for row in whole]
-            connection.exec_driver_sql(self._text, bound)
+            connection.exec_driver_sql(self._text, [self._bound({**owner, **row}) for row in rows])
+
+
+class Read:
+    """A SELECT of every request, whose text is made once for each kind of engine.
+
+    Rows come as the driver has them, so every column must be of a type that it gives as it is.
+    """
+
+    def __init__(self, statement: Select[Any] | CompoundSelect[Any]) -> None:
+        """The statement's parameters are named when its rows are asked for."""
+        self._statement = statement
+        self._made: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any], Mapping[str, Any]]] = {}
+
+    def rows(self, connection: Connection, **asked: Any) -> Sequence[Any]:
+        """All rows for the parameters."""
+        dialect = connection.dialect
+        made = self._made.get(dialect.name)
+        if made is None:
+            compiled = self._statement.compile(dialect=dialect)
+            made = self._made[dialect.name] = compiled.string, _binder(compiled), dict(compiled.params)
+        text, bound, constants = made
+        return connection.exec_driver_sql(text, bound({**constants, **asked})).all()
+
+
+def _binder(compiled: Any) -> Callable[[Mapping[str, Any]], Any]:
+    """What puts parameters by name into the form that the driver takes."""
+    names: Sequence[str] | None = compiled.positiontup
+    if names is None:
+        return dict
+    if len(names) == 1:
+        return lambda asked: (asked[names[0]],)
+    return itemgetter(*names)
 
 
 def chunks(keys: Sequence[K]) -> list[Sequence[K]]:
@@ -82,7 +113,7 @@ def insert_missing(table: Table, *, on_sqlite: bool) -> Any:
 _tenant: BindParameter[str] = bindparam("in_tenant")
 _namespace: BindParameter[str] = bindparam("in_namespace")
 
-NAMESPACE = select(t.namespaces).where(t.namespaces.c.tenant == _tenant, t.namespaces.c.namespace == _namespace)
+NAMESPACE = Read(select(t.namespaces).where(t.namespaces.c.tenant == _tenant, t.namespaces.c.namespace == _namespace))
 NAMESPACES = select(t.namespaces).where(t.namespaces.c.tenant == _tenant).order_by(t.namespaces.c.namespace)
 OPTION = select(t.options).where(
     t.options.c.tenant == _tenant,
@@ -114,7 +145,7 @@ ADD_VISITS = (
 )
 
 
-def _tallies() -> Any:
+def _tallies() -> CompoundSelect[Any]:
     """Tallies by key or range of keys, a query for each: for an OR, SQLite goes through the whole namespace."""
     o = t.odds.c
     state, agent = bindparam("in_state", type_=o.state.type), bindparam("in_agent", type_=o.agent.type)
@@ -130,7 +161,7 @@ def _tallies() -> Any:
     return union_all(*(select(t.odds).where(o.tenant == _tenant, o.namespace == _namespace, *keys) for keys in wanted))
 
 
-def _tried() -> Any:
+def _tried() -> Select[Any]:
     """Actions of a state with their outcomes, and how the episodes of known outcome that took them ended, if any."""
     r, o = t.primitive_rows.c, t.odds.c
     counted = and_(
@@ -150,8 +181,8 @@ def _tried() -> Any:
     )
 
 
-TALLIES = _tallies()
-TRIED = _tried()
+TALLIES = Read(_tallies())
+TRIED = Read(_tried())
 REPLY = select(t.replies).where(
     t.replies.c.tenant == _tenant,
     t.replies.c.scope == bindparam("in_scope"),

@@ -158,8 +158,8 @@ class SqlReader:
 
     def namespace(self, namespace: Namespace) -> NamespaceRecord | None:
         """As the port."""
-        row = self._connection.execute(sql.NAMESPACE, self._key(namespace)).mappings().first()
-        return None if row is None else codec.namespace_of(dict(row))
+        found = sql.NAMESPACE.rows(self._connection, **self._key(namespace))
+        return codec.namespace_of(dict(found[0]._mapping)) if found else None  # noqa: SLF001 - public in SQLAlchemy
 
     def namespaces(self) -> list[NamespaceRecord]:
         """As the port."""
