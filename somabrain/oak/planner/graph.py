@@ -20,7 +20,7 @@ Indices = NDArray[np.intp]
 class Graph:
     """Rows as a weighted graph over the prototypes 0 … `size` − 1, for any goals. Never changes.
 
-    E edges in the order of (target, option id).
+    E edges in the order of (target, source, option id), as those into a single goal are wanted.
     """
 
     rows: RowTable
@@ -51,7 +51,7 @@ class Graph:
     """(E,) w, micro-nats"""
     incoming: Ints
     """(size + 1,) edges `incoming[y]` … `incoming[y + 1]` lead to y"""
-    source: Ints
+    source: NDArray[np.int32]
     """(E,) where each edge starts"""
     outgoing: Indices
     """(E,) edges in the order of (source, option id, target)"""
@@ -71,7 +71,8 @@ def compile_graph(rows: RowTable, parameters: PlanParameters) -> Graph:
     elsewhere = (rows.outcome >= 0) & ~own
     arriving = np.flatnonzero(elsewhere)
     arriving = arriving[np.argsort(rows.outcome[arriving], kind="stable")]
-    outcome = arriving[_natural(rows, row_of, leaving, elsewhere, parameters.min_probability)[arriving]]
+    outcome = np.flatnonzero(_natural(rows, row_of, leaving, elsewhere, parameters.min_probability))
+    outcome = outcome[np.lexsort((start_of[outcome], rows.outcome[outcome]))]
     edge_of = np.full(rows.outcome.size, -1)
     edge_of[outcome] = np.arange(outcome.size)
     in_table = edge_of[np.sort(outcome)]
@@ -96,7 +97,7 @@ def compile_graph(rows: RowTable, parameters: PlanParameters) -> Graph:
         edge_outcome=outcome,
         weight=weigh(rows.reach[outcome] / leaving.escape_reach[edge_row] * leaving.trust[edge_row]),
         incoming=np.searchsorted(rows.outcome[outcome], numbers).astype(np.int64),
-        source=source.astype(np.int64),
+        source=source,
         outgoing=outgoing,
         outgoing_at=np.searchsorted(source[outgoing], numbers),
         policy=compile_policy(rows, row_of, own, leaving),
