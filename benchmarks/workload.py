@@ -119,6 +119,6 @@ def document_of(workload: Workload, dimension: int) -> dict[str, Any]:
             }
             for row in workload.rows
         ],
-        "primitives": [],
+        "primitives": {},
         "consolidation": None,
     }

@@ -7,20 +7,37 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
+from somabrain.oak.changes import Change
 from somabrain.oak.ids import FRONTIER, GOAL_PREFIX, state_id
-from somabrain.oak.learning import StateIndex, primitive_table, row_table, updated
+from somabrain.oak.learning import StateIndex, patched, primitive_table, row_table, updated
 from somabrain.oak.learning.prototypes import Goals
-from somabrain.oak.model import Facts, Json, Option, OptionModel, PlanParameters, PrimitiveTable, Source, State, Status
+from somabrain.oak.model import (
+    Facts,
+    Json,
+    Option,
+    OptionModel,
+    PlanParameters,
+    PrimitiveTable,
+    Source,
+    State,
+    Status,
+)
 from somabrain.oak.planner import Distances, Graph, LocalOption, compile_graph, frontier, toward
 from somabrain.oak.subtasks import Dynamics, Subtask, dynamics, solve
 from somabrain.ports import NamespaceRecord, ReadTransaction
 from somabrain.recent import Recent
+
+CHANGES_MAX = 64
+"""Journal rows that a kept world is brought up to date with; after more of them it is compiled afresh."""
+
+_NOT_OF_THE_MODEL = frozenset({Change.MEMORY_STORED, Change.MEMORY_FORGOTTEN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,12 +228,11 @@ class Worlds:
 
     def _compiled(self, slot: _Slot, tx: ReadTransaction, record: NamespaceRecord) -> World:
         self._catch_up(slot, tx, record)
+        runs = _runs_since(slot.world, tx, record)
+        if slot.world is not None and runs is not None:
+            return self._after(slot, slot.world, runs, tx, record)
         options = {option.option_id: option for option in tx.options(record.namespace, status=Status.ACTIVE)}
-        learning = record.learning
-        table = self._table(slot, tx, record)
-        if table.start.size:
-            self._accelerate()
-        dyn = dynamics(table, time_price=learning.time_price, loss_price=learning.loss_price)
+        table, dyn = self._steps(slot, tx, record)
         models = self._models(slot, tx, record, options)
         rows = row_table(
             tx.rows(record.namespace, active_only=True),
@@ -234,11 +250,53 @@ class Worlds:
             models=models,
             table=table,
             dynamics=dyn,
-            graph=compile_graph(rows, replace(self._parameters, time_price=learning.time_price)),
+            graph=compile_graph(rows, replace(self._parameters, time_price=record.learning.time_price)),
             local=self._local,
             _goals=Recent(self._goal_sets_max),
             _distances=Recent(self._goal_sets_max),
         )
+
+    def _after(
+        self,
+        slot: _Slot,
+        before: World,
+        runs: AbstractSet[tuple[str, int]],
+        tx: ReadTransaction,
+        record: NamespaceRecord,
+    ) -> World:
+        """The namespace after `runs` of options from prototypes, with all else as `before` has it."""
+        namespace, options = record.namespace, dict(before.options)
+        for option_id in {option_id for option_id, _ in runs}:
+            option = tx.option(namespace, option_id)
+            if option is not None:
+                options[option_id] = option
+        rows = patched(
+            before.graph.rows,
+            [row for option_id, start in runs for row in tx.rows(namespace, option_id=option_id, start=start)],
+            {option_id: options[option_id].spec for option_id, _ in runs},
+            predicted=list(before.models.values()),
+            prediction_weight=self._local.prediction_weight,
+        )
+        same = before.table.states == record.prototypes
+        table, dyn = (before.table, before.dynamics) if same else self._steps(slot, tx, record)
+        return replace(
+            before,
+            model_version=record.model_version,
+            limit=record.prototypes,
+            options=options,
+            table=table,
+            dynamics=dyn,
+            graph=compile_graph(rows, before.graph.parameters, before.graph),
+            _goals=Recent(self._goal_sets_max),
+            _distances=Recent(self._goal_sets_max),
+        )
+
+    def _steps(self, slot: _Slot, tx: ReadTransaction, record: NamespaceRecord) -> tuple[PrimitiveTable, Dynamics]:
+        """What steps of episodes teach."""
+        table, learning = self._table(slot, tx, record), record.learning
+        if table.start.size:
+            self._accelerate()
+        return table, dynamics(table, time_price=learning.time_price, loss_price=learning.loss_price)
 
     def _table(self, slot: _Slot, tx: ReadTransaction, record: NamespaceRecord) -> PrimitiveTable:
         """The primitive model: what the slot has, with the rows that changed since, or all anew for older snapshots."""
@@ -269,3 +327,25 @@ class Worlds:
             known[model.option_id] = (missing[model.option_id], model)
         slot.models = known
         return {name: model for name, (_, model) in sorted(known.items())}
+
+
+def _runs_since(
+    world: World | None, tx: ReadTransaction, record: NamespaceRecord
+) -> AbstractSet[tuple[str, int]] | None:
+    """Options and prototypes that reported runs began in since `world`; `None` where more than runs changed.
+
+    A censored run from a known state is one of them: it counts with its option.
+    """
+    span = 0 if world is None else record.model_version - world.model_version
+    if world is None or not 0 < span <= CHANGES_MAX:
+        return None
+    found: set[tuple[str, int]] = set()
+    for entry in tx.journal(after=world.model_version, limit=span):
+        event = entry.event
+        if event.namespace != record.namespace or event.type in _NOT_OF_THE_MODEL:
+            continue
+        if event.type != Change.EXECUTION_RECORDED or event.option_id is None:
+            return None
+        start = event.payload["start_prototype"]
+        found.add((event.option_id, -1 if start is None else int(start)))
+    return found

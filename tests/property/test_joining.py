@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from random import Random
 
 import numpy as np
 import pytest
 
-from somabrain.oak.learning import effective_runs, primitive_table, rewarded, row_table, stepped, updated
-from somabrain.oak.model import FAIL, ModelRow, OptionModel, PrimitiveRow, PrimitiveTable, RowTable
+from somabrain.oak.learning import effective_runs, patched, primitive_table, rewarded, row_table, stepped, updated
+from somabrain.oak.model import FAIL, ModelRow, OptionModel, OptionSpec, PrimitiveRow, PrimitiveTable, RowTable
+from somabrain.oak.planner import compile_graph
 from somabrain.oak.subtasks import Dynamics
-from tests.reference.decision_worlds import SPEC, random_decision_world, random_steps
+from tests.bits import differences
+from tests.reference.decision_worlds import SPEC, DecisionWorld, random_decision_world, random_steps
+from tests.reference.planner_worlds import PARAMETERS
 
 WEIGHT = 10.0
 
@@ -46,6 +51,48 @@ def test_the_table_is_that_of_the_formulas(block: int) -> None:
         alone += int(((table.prediction_share == 1) & ~table.primitive).sum())
     assert joined > 50
     assert alone > 300
+
+
+def test_a_patched_table_and_its_graph_are_as_if_built_afresh() -> None:
+    """New rows, rows with other outcomes, and rows that differ in numbers only, of predicted options and others."""
+    shared = kept = 0
+    for seed in range(300):
+        random = Random(seed)
+        world = random_decision_world(random, states=8, actions=3, options=3, radius=4)
+        names = [*(model.option_id for model in world.models), "declared", "other"]
+        active = dict.fromkeys([*names, *world.table.action_ids], SPEC)
+
+        executed = {(row.option_id, row.start): row for row in _executed(random, names)}
+        before = _built(world, executed, active)
+        changed = [
+            replace(row, z=min(1.0, row.z + 0.01), executions=row.executions + 1, reward=row.reward / 2)
+            for row in executed.values()
+            if random.random() < 0.1
+        ]
+        if random.random() < 0.5:
+            changed += [row for row in _executed(random, names) if random.random() < 0.1]
+        executed.update(latest := {(row.option_id, row.start): row for row in changed})
+        found = patched(before, list(latest.values()), active, predicted=world.models, prediction_weight=WEIGHT)
+        after = _built(world, executed, active)
+        assert differences(found, after) == [], seed
+        graph = compile_graph(before, PARAMETERS)
+        updated_graph = compile_graph(found, PARAMETERS, graph)
+        assert differences(updated_graph, compile_graph(after, PARAMETERS)) == [], seed
+        shared += found.outcome is before.outcome
+        kept += updated_graph.edge_outcome is graph.edge_outcome
+    assert 100 < shared < 250
+    assert 80 < kept <= shared
+
+
+def _built(world: DecisionWorld, rows: Mapping[object, ModelRow], active: Mapping[str, OptionSpec]) -> RowTable:
+    return row_table(
+        list(rows.values()),
+        active,
+        predicted=world.models,
+        primitives=world.dynamics,
+        action_ids=world.table.action_ids,
+        prediction_weight=WEIGHT,
+    )
 
 
 def _executed(random: Random, option_ids: list[str]) -> list[ModelRow]:

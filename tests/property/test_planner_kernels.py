@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from random import Random
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from somabrain.oak.kernels import Kernel
+from somabrain.oak.model import Plan
 from somabrain.oak.planner import Distances, Graph, compile_graph, plan, toward
 from somabrain.oak.planner.merging import merge, raised
 from somabrain.oak.planner.policy import iterate_kernel
-from somabrain.oak.planner.search import Labels, settle, walk
-from somabrain.oak.planner.settling import settle_kernel
+from somabrain.oak.planner.search import Labels, settle, settle_forward, shortest, walk
+from somabrain.oak.planner.settling import route_kernel, settle_kernel
 from tests.reference.decision_worlds import random_decision_world
-from tests.reference.planner import table
+from tests.reference.planner import Row, table
 from tests.reference.planner_worlds import PARAMETERS, random_goals, random_rows, seeded, starts
 
-KERNELS: tuple[Kernel[..., None], ...] = (settle_kernel, iterate_kernel)
+KERNELS: tuple[Kernel[..., object], ...] = (settle_kernel, route_kernel, iterate_kernel)
+APART = 10
+"""Between the numbers of one small graph's prototypes and the next one's."""
 
 
 def worlds() -> Iterator[tuple[Graph, list[int]]]:
@@ -33,6 +38,26 @@ def worlds() -> Iterator[tuple[Graph, list[int]]]:
     yield compile_graph(table([]), PARAMETERS), [0]
 
 
+def side_by_side(seed: int, count: int = 40) -> tuple[Graph, list[int]]:
+    """As many small graphs that share no prototype, in one table, and the goals of all of them."""
+    random = seeded(seed)
+    rows: list[Row] = []
+    goals: set[int] = set()
+    for first in range(0, count * APART, APART):
+        some = random_rows(random)
+        goals.update(first + goal for goal in random_goals(random, some) if goal < APART)
+        rows += [
+            replace(
+                row,
+                option_id=f"{row.option_id}:{first}" if first % 4 else row.option_id,
+                start=first + row.start,
+                outcomes={y if y < 0 else first + y: cell for y, cell in row.outcomes.items()},
+            )
+            for row in some
+        ]
+    return compile_graph(table(rows), PARAMETERS), sorted(goals)
+
+
 def early(found: Distances) -> list[tuple[int, ...]]:
     """Canonical paths from labels of a search that stopped at its start, over prices raised along the best path."""
     paths: list[tuple[int, ...]] = []
@@ -42,6 +67,7 @@ def early(found: Distances) -> list[tuple[int, ...]]:
             continue
         prices = raised(merged.prices, walk(merged, merged.prices, found.labels, start), 693_147)
         paths.append(walk(merged, prices, settle(merged, prices, until=start), start))
+        assert shortest(merged, prices, start) == paths[-1]
     return paths
 
 
@@ -62,6 +88,40 @@ def test_compiled_and_plain_searches_give_the_same_bits() -> None:
         assert early(again) == path
         assert _plans(again) == planned
     assert sum(map(len, paths)) > 300
+
+
+@pytest.mark.usefixtures("restored")
+def test_ten_thousand_graphs_give_the_same_bits() -> None:
+    """Labels backward and forward, policy values, and of each graph a plan, its alternatives, and a shorter one."""
+    pytest.importorskip("numba")
+    known = [side_by_side(seed) for seed in range(250)]
+    before = [_everything(graph, goals) for graph, goals in known]
+    for one in KERNELS:
+        one.compile()
+    planned = others = shortened = 0
+    for (graph, goals), seen in zip(known, before, strict=True):
+        assert _everything(graph, goals) == seen
+        planned += sum(one.route is not None for one, _ in seen.plans)
+        others += sum(len(one.alternatives) for one, _ in seen.plans)
+        shortened += sum(one.route != short.route for one, short in seen.plans)
+    assert planned > 4000
+    assert others > 2000
+    assert shortened > 400
+
+
+@pytest.mark.usefixtures("restored")
+def test_graphs_of_many_equal_costs_give_the_same_bits() -> None:
+    """Hundreds of prototypes, whose edges cost one of a few weights: heaps are deep and ties are many."""
+    pytest.importorskip("numba")
+    known = []
+    for seed in range(12):
+        random = seeded(seed)
+        rows = random_rows(random, prototypes=600, options=8, density=0.8)
+        known.append((compile_graph(table(rows), PARAMETERS), random_goals(random, rows)))
+    before = [_everything(graph, goals) for graph, goals in known]
+    for one in KERNELS:
+        one.compile()
+    assert [_everything(graph, goals) for graph, goals in known] == before
 
 
 def test_a_search_for_no_goal_settles_nothing() -> None:
@@ -88,3 +148,27 @@ def _bits(labels: Labels) -> tuple[bytes, bytes]:
 def _plans(found: Distances) -> list[object]:
     known = starts([])[:1] + list(range(min(found.graph.size, 12)))
     return [plan(found, start=start, at_target=False, max_options=20, alternatives=2) for start in known]
+
+
+class _Seen(NamedTuple):
+    backward: tuple[bytes, bytes]
+    forward: list[tuple[bytes, bytes]]
+    policy: bytes
+    plans: list[tuple[Plan, Plan]]
+
+
+def _everything(graph: Graph, goals: list[int]) -> _Seen:
+    found = toward(graph, goals)
+    known = range(goals[0] % 3, graph.size, APART)
+    return _Seen(
+        backward=_bits(found.labels),
+        forward=[_bits(settle_forward(graph, start)) for start in known[:3]],
+        policy=found.policy.tobytes(),
+        plans=[
+            (
+                plan(found, start=start, at_target=False, max_options=20, alternatives=2),
+                plan(found, start=start, at_target=False, max_options=1 + start % 2, alternatives=0),
+            )
+            for start in known
+        ],
+    )

@@ -60,11 +60,44 @@ BUILDS = """
 """
 
 
-def run(code: str, cache: Path) -> list[str]:
+FIRST_PLAN = """
+    import sys
+    from pathlib import Path
+    from starlette.testclient import TestClient
+    from somabrain.bootstrap import make_app
+    from somabrain.bootstrap.oak import ACCELERATOR
+    from somabrain.oak.planner.settling import settle_kernel
+    from tests.conftest import plain_settings
+    from tests.grids import cell, walks
+
+    def answer(client):
+        body = {"start_state": cell((0, 0)), "target_feature": cell((4, 4)), "alternatives": 2}
+        answered = client.post("/oak/plan", json=body)
+        assert answered.status_code == 200, answered.text
+        plan = answered.json()
+        assert plan.pop("planning_ms") >= 0
+        assert plan["reached"]
+        return plan
+
+    with TestClient(make_app(plain_settings(Path(sys.argv[1]))), base_url="http://localhost") as client:
+        assert client.post("/oak/episodes", json=walks(0, 30)).is_success
+        before = "numba" in sys.modules
+        first = answer(client)
+        meanwhile = settle_kernel.compiled
+        ACCELERATOR.wait()
+        after, same = settle_kernel.compiled, answer(client) == first
+    print(before, meanwhile, after, same)
+"""
+
+NOWHERE = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
+"""With a cache folder that can't be made, numba has none at all."""
+
+
+def run(code: str, cache: Path, *arguments: str, **more: str) -> list[str]:
     """What a fresh process prints, whose numba keeps its work in `cache`; it may not fail."""
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), **more}
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -124,3 +157,9 @@ def test_a_kernel_that_can_be_kept_nowhere_is_compiled_all_the_same(tmp_path: Pa
         print(space["six_times"](2.5), space["six_times"]._call is space["six_times"].function)
         """
     assert run(code, tmp_path) == ["15.0", "False"]
+
+
+def test_the_first_plan_does_not_wait_for_kernels_and_no_cache_is_needed(tmp_path: Path) -> None:
+    """They are compiled after somebody first plans, not before, and change no answer."""
+    logged_and_printed = run(FIRST_PLAN, Path("/dev/null/cache"), str(tmp_path), **NOWHERE)
+    assert logged_and_printed[-4:] == ["False", "False", "True", "True"]

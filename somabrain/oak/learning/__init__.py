@@ -9,7 +9,7 @@ from somabrain.oak.learning.executions import (
     observe,
     row_utility,
 )
-from somabrain.oak.learning.joining import row_table
+from somabrain.oak.learning.joining import patched, row_table
 from somabrain.oak.learning.odds import Lived, Tallies, less
 from somabrain.oak.learning.primitives import primitive_table, rewarded, stepped, updated
 from somabrain.oak.learning.prototypes import Draft, StateIndex
@@ -45,6 +45,7 @@ __all__ = [
     "less",
     "meets",
     "observe",
+    "patched",
     "primitive_table",
     "rewarded",
     "row_table",

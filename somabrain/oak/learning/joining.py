@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -18,6 +19,11 @@ Ints = NDArray[np.int64]
 
 START_BITS = 32
 """A prototype number's share of a row's key."""
+
+
+ROW_COLUMNS = ("evidence", "prediction_share", "primitive", "executions", "duration", "reward", "utility")
+OUTCOME_COLUMNS = ("outcome", "probability", "reach")
+"""What is known of rows and of their outcomes; tables and blocks call it by the same names."""
 
 
 class _Block(NamedTuple):
@@ -92,18 +98,86 @@ def row_table(
     ids = sorted({row.option_id for row in executed}.union((model.option_id for model in models), acting.values()))
     place = {option_id: number for number, option_id in enumerate(ids)}
     forecast = _predictions(models, place, options)
-    keys = np.array([(place[row.option_id] << START_BITS) + row.start for row in executed], dtype=np.int64)
-    at, joined = _found(forecast.key, keys)
-    lines = [
-        _joined(row, options[row.option_id], forecast, int(index) if both else None, prediction_weight)
-        for row, index, both in zip(executed, at, joined, strict=True)
-    ]
-    alone = np.ones(forecast.key.size, dtype=np.bool_)
-    alone[at[joined]] = False
-    blocks = [_executed_block(executed, keys, lines), _predicted_block(forecast, alone, prediction_weight)]
+    lived = _executed_block(executed, options, place, forecast, prediction_weight)
+    alone = np.isin(forecast.key, lived.key, invert=True)
+    blocks = [lived, _predicted_block(forecast, alone, prediction_weight)]
     if primitives is not None:
         blocks.append(_primitive_block(primitives, {action: place[name] for action, name in acting.items()}))
-    return _table(ids, _Block(*(np.concatenate(parts) for parts in zip(*blocks, strict=True))))
+    return _table(ids, _together(blocks))
+
+
+def patched(
+    table: RowTable,
+    rows: Sequence[ModelRow],
+    options: Mapping[str, OptionSpec],
+    *,
+    predicted: Sequence[OptionModel] = (),
+    prediction_weight: float = 0.0,
+) -> RowTable:
+    """`table` with executed `rows` in place of those of the same options and starts: as if built afresh.
+
+    `rows` are of `options`; `predicted` are the models that the table was made of, at least those of the rows' options.
+    """
+    own = {row.option_id for row in rows}
+    ids = sorted(own.union(table.option_ids))
+    place = {option_id: number for number, option_id in enumerate(ids)}
+    models = sorted((model for model in predicted if model.option_id in own), key=lambda model: model.option_id)
+    after = _executed_block(rows, options, place, _predictions(models, place, options), prediction_weight)
+    before = _block(table, place)
+    same = _overwritten(table, before.key, after) if len(ids) == len(table.option_ids) else None
+    return same or _table(ids, _together([_taken(before, np.isin(before.key, after.key, invert=True)), after]))
+
+
+def _overwritten(table: RowTable, keys: Ints, rows: _Block) -> RowTable | None:
+    """`table` with `rows` in place of rows of the same outcomes; `None` where some have none such.
+
+    It shares with `table` the arrays that say which rows and outcomes there are. `keys` (R,) are those of the table.
+    """
+    at, there = _found(keys, rows.key)
+    if not there.all() or (np.diff(table.offset)[at] != rows.width).any():
+        return None
+    cells = np.repeat(table.offset[at] - (np.cumsum(rows.width) - rows.width), rows.width) + np.arange(
+        rows.outcome.size
+    )
+    if (table.outcome[cells] != rows.outcome).any():
+        return None
+
+    columns: dict[str, Any] = {}
+    for places, names in ((at, ROW_COLUMNS), (cells, OUTCOME_COLUMNS[1:])):
+        for name in names:
+            columns[name] = getattr(table, name).copy()
+            columns[name][places] = getattr(rows, name)
+    return replace(table, **columns)
+
+
+def _block(table: RowTable, place: Mapping[str, int]) -> _Block:
+    """The rows of `table`, with options numbered as `place` says."""
+    number = np.array([place[option_id] for option_id in table.option_ids], dtype=np.int64)
+    return _Block(
+        key=(number[table.option] << START_BITS) + table.start,
+        evidence=table.evidence,
+        prediction_share=table.prediction_share,
+        primitive=table.primitive,
+        executions=table.executions,
+        duration=table.duration,
+        reward=table.reward,
+        utility=table.utility,
+        width=np.diff(table.offset),
+        outcome=table.outcome,
+        probability=table.probability,
+        reach=table.reach,
+    )
+
+
+def _together(blocks: Sequence[_Block]) -> _Block:
+    return _Block(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
+
+
+def _taken(block: _Block, rows: NDArray[np.bool_]) -> _Block:
+    """The rows that `rows` marks."""
+    named: list[tuple[str, Any]] = list(block._asdict().items())
+    cells = np.repeat(rows, block.width)
+    return _Block(*(column[cells if name in OUTCOME_COLUMNS else rows] for name, column in named))
 
 
 def _actions(
@@ -182,7 +256,18 @@ def _joined(
     )
 
 
-def _executed_block(rows: Sequence[ModelRow], key: Ints, lines: Sequence[_Line]) -> _Block:
+def _executed_block(
+    rows: Sequence[ModelRow],
+    options: Mapping[str, OptionSpec],
+    place: Mapping[str, int],
+    predicted: _Predicted,
+    prediction_weight: float,
+) -> _Block:
+    key = np.array([(place[row.option_id] << START_BITS) + row.start for row in rows], dtype=np.int64)
+    lines = [
+        _joined(row, options[row.option_id], predicted, int(index) if both else None, prediction_weight)
+        for row, index, both in zip(rows, *_found(predicted.key, key), strict=True)
+    ]
     return _Block(
         key=key,
         evidence=np.array([line.evidence for line in lines], dtype=np.float64),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ Indices = NDArray[np.intp]
 class Graph:
     """Rows as a weighted graph over the prototypes 0 … `size` − 1, for any goals. Never changes.
 
-    E edges in the order of (target, option id).
+    E edges in the order of (target, source, option id), as those into a single goal are wanted.
     """
 
     rows: RowTable
@@ -51,7 +51,7 @@ class Graph:
     """(E,) w, micro-nats"""
     incoming: Ints
     """(size + 1,) edges `incoming[y]` … `incoming[y + 1]` lead to y"""
-    source: Ints
+    source: NDArray[np.int32]
     """(E,) where each edge starts"""
     outgoing: Indices
     """(E,) edges in the order of (source, option id, target)"""
@@ -60,8 +60,16 @@ class Graph:
     policy: PolicyRows
 
 
-def compile_graph(rows: RowTable, parameters: PlanParameters) -> Graph:
-    """The graph of `rows` (DESIGN §6.2, §6.3), sorted as RowTable says."""
+def compile_graph(rows: RowTable, parameters: PlanParameters, before: Graph | None = None) -> Graph:
+    """The graph of `rows` (DESIGN §6.2, §6.3), sorted as RowTable says.
+
+    `before` is a graph with the same parameters, of which is kept what `rows` has not changed: the result is the same
+    without it, and later.
+    """
+    if before is not None and _alike(rows, before.rows):
+        kept = _reweighed(before, rows)
+        if kept is not None:
+            return kept
     size = int(max(rows.start.max(initial=-1), rows.outcome.max(initial=-1))) + 1
     numbers = np.arange(size + 1)
     row_of = np.repeat(np.arange(rows.start.size), np.diff(rows.offset))
@@ -71,7 +79,8 @@ def compile_graph(rows: RowTable, parameters: PlanParameters) -> Graph:
     elsewhere = (rows.outcome >= 0) & ~own
     arriving = np.flatnonzero(elsewhere)
     arriving = arriving[np.argsort(rows.outcome[arriving], kind="stable")]
-    outcome = arriving[_natural(rows, row_of, leaving, elsewhere, parameters.min_probability)[arriving]]
+    outcome = np.flatnonzero(_natural(rows, row_of, leaving, elsewhere, parameters.min_probability))
+    outcome = outcome[np.lexsort((start_of[outcome], rows.outcome[outcome]))]
     edge_of = np.full(rows.outcome.size, -1)
     edge_of[outcome] = np.arange(outcome.size)
     in_table = edge_of[np.sort(outcome)]
@@ -94,13 +103,40 @@ def compile_graph(rows: RowTable, parameters: PlanParameters) -> Graph:
         edge_row=edge_row,
         edge_target=rows.outcome[outcome].astype(np.intp),
         edge_outcome=outcome,
-        weight=weigh(rows.reach[outcome] / leaving.escape_reach[edge_row] * leaving.trust[edge_row]),
+        weight=weigh(_chance(rows, leaving, outcome, edge_row)),
         incoming=np.searchsorted(rows.outcome[outcome], numbers).astype(np.int64),
-        source=source.astype(np.int64),
+        source=source,
         outgoing=outgoing,
         outgoing_at=np.searchsorted(source[outgoing], numbers),
         policy=compile_policy(rows, row_of, own, leaving),
     )
+
+
+def _alike(rows: RowTable, others: RowTable) -> bool:
+    """Whether two tables share the arrays that say which outcomes there are, and so differ in numbers only."""
+    return rows.outcome is others.outcome and rows.offset is others.offset and rows.start is others.start
+
+
+def _reweighed(before: Graph, rows: RowTable) -> Graph | None:
+    """`before` with the numbers of `rows`; `None` where an outcome becomes an edge or ceases to be one."""
+    row_of, parameters = before.row_of, before.parameters
+    own = rows.outcome == rows.start[row_of]
+    leaving = leave(rows, row_of, own, parameters)
+    natural = _natural(rows, row_of, leaving, before.elsewhere, parameters.min_probability)
+    if not np.array_equal(natural, before.edge_of >= 0):
+        return None
+    outcome, edge_row = before.edge_outcome, before.edge_row
+    chance = _chance(rows, leaving, outcome, edge_row)
+    other = np.flatnonzero(chance != _chance(before.rows, before.leaving, outcome, edge_row))
+    weight = before.weight.copy()
+    weight[other] = weigh(chance[other])
+    policy = compile_policy(rows, row_of, own, leaving)
+    return replace(before, rows=rows, leaving=leaving, weight=weight, policy=policy)
+
+
+def _chance(rows: RowTable, leaving: Leaving, outcome: Indices, row: Indices) -> Floats:
+    """What the costs of edges are the logarithms of; `outcome` and `row` are the edges'."""
+    return rows.reach[outcome] / leaving.escape_reach[row] * leaving.trust[row]
 
 
 def _natural(

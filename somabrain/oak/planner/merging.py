@@ -106,6 +106,8 @@ def merge(graph: Graph, goals: Sequence[int], local: LocalOption | None = None) 
     Only rows with an outcome among the goals change: their outcomes there become one, and another
     outcome may so cease to be the most probable and be cut.
     """
+    if len(goals) == 1 and local is None:
+        return _single(graph, goals[0])
     entries, barred = _entries(graph, goals)
     if local is not None:
         added = _local_entries(graph, local)
@@ -136,6 +138,22 @@ def raised(prices: Prices, path: Sequence[int], penalty: int) -> Prices:
         else:
             goal_weight[edge - weight.size] += penalty
     return Prices(weight, goal_weight)
+
+
+def _single(graph: Graph, goal: int) -> Merged:
+    """What `merge` gives for one goal and no local option: nothing is summed, so no outcome is cut that was an edge."""
+    edges = slice(int(graph.incoming[goal]), int(graph.incoming[goal + 1]))
+    row = graph.edge_row[edges]
+    return Merged(
+        graph=graph,
+        goals=frozenset((goal,)),
+        local=None,
+        goal_row=row,
+        goal_local=np.full(row.size, -1),
+        goal_source=graph.source[edges].astype(np.int64),
+        goal_probability=graph.rows.probability[graph.edge_outcome[edges]],
+        prices=Prices(graph.weight, graph.weight[edges]),
+    )
 
 
 def _entries(graph: Graph, goals: Sequence[int]) -> tuple[_Entries, Indices]:

@@ -7,19 +7,26 @@ from heapq import heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 
-from somabrain.oak.kernels import PLACES, kernel
+from somabrain.oak.kernels import IDS, PLACES, kernel
 
 Ints = NDArray[np.int64]
+Numbers = NDArray[np.int32]
+
+UNLIMITED = 2**62
+"""Above every cost, micro-nats."""
+
+CHILDREN = 4
+"""Of each place in the kernel's heap: fewer levels than in a binary one, and those of a place are neighbours."""
 
 
 def settled(  # noqa: PLR0917 - called as the kernel is
-    at: Ints, neighbour: Ints, weight: Ints, first: Ints, first_weight: Ints, cost: Ints, hops: Ints, until: int
+    at: Ints, neighbour: Numbers, weight: Ints, first: Ints, first_weight: Ints, cost: Ints, hops: Ints, until: int
 ) -> None:
     """Lowers `cost` and `hops`, of shape (size,), in place to those of the best paths.
 
     The search begins with the edges to `first` at `first_weight`, each one hop, and goes on from vertex v along the
     edges `at[v]` … `at[v + 1]` to `neighbour` at `weight` ≥ 1. Labels compare by (cost, hops) and are the same
-    whichever version runs, also where it stops early, at `until` ≥ 0, but then only those not above its label.
+    whichever version runs, also where it stops early, at `until` ≥ 0, but then only those below its label and its own.
     """
     if settle_kernel.compiled:
         settle_kernel(at, neighbour, weight, first, first_weight, cost, hops, until)
@@ -28,7 +35,7 @@ def settled(  # noqa: PLR0917 - called as the kernel is
 
 
 def _settle_plain(  # noqa: PLR0917 - the same
-    at: Ints, neighbour: Ints, weight: Ints, first: Ints, first_weight: Ints, cost: Ints, hops: Ints, until: int
+    at: Ints, neighbour: Numbers, weight: Ints, first: Ints, first_weight: Ints, cost: Ints, hops: Ints, until: int
 ) -> None:
     bounds, neighbours, steps = at.tolist(), neighbour.tolist(), weight.tolist()
     costs, counts = cost.tolist(), hops.tolist()
@@ -52,59 +59,116 @@ def _settle_plain(  # noqa: PLR0917 - the same
     cost[:], hops[:] = costs, counts
 
 
-@kernel(f"void({PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, int64[::1], int64[::1], int64)")
+@kernel(f"void({PLACES}, {IDS}, {PLACES}, {PLACES}, {PLACES}, int64[::1], int64[::1], int64)")
 def settle_kernel(  # noqa: C901, PLR0915, PLR0917 - one loop, for the compiler, called by position
-    at: Ints, neighbour: Ints, weight: Ints, first: Ints, first_weight: Ints, cost: Ints, hops: Ints, until: int
+    at: Ints, neighbour: Numbers, weight: Ints, first: Ints, first_weight: Ints, cost: Ints, hops: Ints, until: int
 ) -> None:
-    """As `settled` says, on a binary heap of vertices that knows the place of each."""
-    heap = np.empty(cost.size, np.int64)
-    place = np.full(cost.size, -1, np.int64)
+    """As `settled` says, on a heap of vertices that knows the place of each and holds its cost beside it.
+
+    Hops have no part in its order: with weights of 1 or more, vertices of one cost can't lower each other's hops.
+    Paths dearer than the best that is known for `until` are not followed.
+    """
+    heap = np.empty(cost.size, np.int32)
+    key = np.empty(cost.size, np.int64)
+    place = np.full(cost.size, -1, np.int32)
     size = 0
-    seeds = first.size
     v, reached, count = -1, 0, 1
-    begin, end = 0, seeds
+    begin, end = 0, first.size
+    dearest = UNLIMITED
     while True:
         for edge in range(begin, end):
             x = first[edge] if v < 0 else neighbour[edge]
             through = reached + (first_weight[edge] if v < 0 else weight[edge])
-            if through > cost[x] or (through == cost[x] and count >= hops[x]):
+            if through > cost[x] or through > dearest or (through == cost[x] and count >= hops[x]):
                 continue
             cost[x] = through
             hops[x] = count
-            i = place[x]
+            if x == until:
+                dearest = through
+            i = int(place[x])
             if i < 0:
                 i = size
                 size += 1
             while i > 0:
-                above = heap[(i - 1) >> 1]
-                if cost[above] < through or (cost[above] == through and hops[above] <= count):
+                up = (i - 1) // CHILDREN
+                if key[up] <= through:
                     break
+                above = heap[up]
                 heap[i] = above
+                key[i] = key[up]
                 place[above] = i
-                i = (i - 1) >> 1
+                i = up
             heap[i] = x
+            key[i] = through
             place[x] = i
         if size == 0 or heap[0] == until:
             break
-        v = heap[0]
+        v = int(heap[0])
+        reached = key[0]
+        count = hops[v] + 1
         size -= 1
-        x = heap[size]
+        x = int(heap[size])
+        through = key[size]
         i = 0
-        while 2 * i + 1 < size:
-            child = 2 * i + 1
-            below = heap[child]
-            if child + 1 < size:
-                other = heap[child + 1]
-                if cost[other] < cost[below] or (cost[other] == cost[below] and hops[other] < hops[below]):
-                    child += 1
-                    below = other
-            if cost[x] < cost[below] or (cost[x] == cost[below] and hops[x] <= hops[below]):
+        while CHILDREN * i + 1 < size:
+            child = CHILDREN * i + 1
+            for other in range(child + 1, min(child + CHILDREN, size)):
+                if key[other] < key[child]:
+                    child = other
+            if through <= key[child]:
                 break
+            below = heap[child]
             heap[i] = below
+            key[i] = key[child]
             place[below] = i
             i = child
         heap[i] = x
+        key[i] = through
         place[x] = i
-        reached = cost[v]
-        count = hops[v] + 1
         begin, end = at[v], at[v + 1]
+
+
+@kernel(
+    f"int64[::1]({PLACES}, {IDS}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, int64, int64)"
+)
+def route_kernel(  # noqa: PLR0917 - called by position
+    at: Ints,
+    source: Numbers,
+    weight: Ints,
+    goal_source: Ints,
+    goal_weight: Ints,
+    goals: Ints,
+    outgoing_at: Ints,
+    outgoing: Ints,
+    target: Ints,
+    start: int,
+    unreached: int,
+) -> Ints:
+    """The edges of the canonical path from `start`, none without a path: `settle` until there, then `walk`.
+
+    Edges are those of `Merged`; `goals` are its goals in any order.
+    """
+    cost = np.full(at.size - 1, unreached, np.int64)
+    hops = np.zeros(at.size - 1, np.int64)
+    for goal in goals:
+        cost[goal] = 0
+    settle_kernel(at, source, weight, goal_source, goal_weight, cost, hops, start)
+    length = hops[start]
+    path = np.empty(length, np.int64)
+    v = start
+    for index in range(length - 1):
+        place = outgoing_at[v]
+        edge = outgoing[place]
+        x = target[edge]
+        while weight[edge] + cost[x] != cost[v] or hops[x] != length - index - 1:
+            place += 1
+            edge = outgoing[place]
+            x = target[edge]
+        path[index] = edge
+        v = x
+    if length > 0:
+        edge = np.searchsorted(goal_source, v)
+        while goal_weight[edge] != cost[v]:
+            edge += 1
+        path[length - 1] = source.size + edge
+    return path

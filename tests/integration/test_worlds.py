@@ -1,0 +1,167 @@
+"""A world that is brought up to date is the world that is compiled afresh, to the last bit."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from somabrain.bootstrap import open_database
+from somabrain.bootstrap.oak import oak_limits, open_consolidator, open_worlds
+from somabrain.oak.learning import facts
+from somabrain.oak.model import Ending, Execution, Source, State
+from somabrain.oak.option_manager import OptionManager
+from somabrain.oak.transfer import export_model, import_model, parse_model
+from somabrain.oak.worlds import CHANGES_MAX, World, Worlds
+from somabrain.store import SqlStore
+from somabrain.tenancy import Namespace
+from tests.bits import differences
+from tests.conftest import plain_settings
+from tests.factories import ALICE, HOME, run, spec, stamp
+from tests.grids import SIZE, lived, walk
+
+AWAY = Namespace("away")
+NAMES = ("Back", "a-way", "go", "zig")
+
+
+class Life:
+    """A tenant to whom things happen, as a process sees it that was there all the time."""
+
+    def __init__(self, store: SqlStore, folder: Path, seed: int) -> None:
+        self.settings = plain_settings(folder)
+        self.store = store
+        self.worlds = open_worlds(self.settings)
+        self.limits = oak_limits(self.settings)
+        self.manager = OptionManager(limits=self.limits, worlds=self.worlds)
+        self.random = random.Random(seed)
+        self.episodes = 0
+
+    def world(self, worlds: Worlds) -> World:
+        with self.store.read(ALICE) as tx:
+            return worlds.world(tx, tx.namespace(HOME) or self.manager.unseen(HOME))
+
+    def compiled(self) -> World:
+        """As a process has it that has just started."""
+        return self.world(open_worlds(self.settings))
+
+    def place(self) -> State:
+        return facts({"x": self.random.randrange(SIZE), "y": self.random.randrange(SIZE)})
+
+    def runnable(self) -> list[str]:
+        with self.store.read(ALICE) as tx:
+            known = tx.options(HOME, besides=Source.PRIMITIVE)
+        return [option.option_id for option in known if option.option_id in self.compiled().options]
+
+    def ran(self) -> Execution:
+        ending = self.random.choice((Ending.TARGET, Ending.TARGET, Ending.FAILURE, Ending.TIMEOUT, Ending.CENSORED))
+        return run(self.place(), self.place(), (self.random.choice((-1.0, 0.5)),) * self.random.randint(1, 4), ending)
+
+    def execute(self, count: int = 1) -> None:
+        known = self.runnable()
+        if known:
+            runs = [(self.random.choice(known), self.ran()) for _ in range(count)]
+            with self.store.write(ALICE) as tx:
+                self.manager.record_batch(tx, HOME, runs, stamp())
+
+    def execute_many(self) -> None:
+        self.execute(self.random.choice((2, 5, CHANGES_MAX, CHANGES_MAX + 1)))
+
+    def live(self) -> None:
+        self.episodes += 1
+        with self.store.write(ALICE) as tx:
+            self.manager.record_episode(tx, HOME, f"e{self.episodes}", lived(walk(self.episodes)), stamp())
+
+    def declare(self) -> None:
+        with self.store.write(ALICE) as tx:
+            free = [name for name in NAMES if tx.option(HOME, name) is None]
+            if free:
+                self.manager.create(tx, HOME, self.random.choice(free), spec(self.place()), stamp())
+
+    def alter(self) -> None:
+        with self.store.write(ALICE) as tx:
+            active = {option.option_id for option in tx.options(HOME, source=Source.DECLARED)}
+            name = self.random.choice(NAMES)
+            if name in active and tx.option(HOME, name) and name in self.compiled().options:
+                changes = self.random.choice(({"kappa": 2.0}, {"alpha": 0.2}, {"gamma": 0.9}))
+                self.manager.replace(tx, HOME, name, spec(self.place(), **changes), stamp())
+
+    def retire(self) -> None:
+        known = self.runnable()
+        if known:
+            with self.store.write(ALICE) as tx:
+                self.manager.retire(tx, HOME, self.random.choice(known), stamp())
+
+    def consolidate(self) -> None:
+        if self.episodes:
+            open_consolidator(self.settings, self.store, self.worlds).run(ALICE, HOME)
+
+    def elsewhere(self) -> None:
+        with self.store.write(ALICE) as tx:
+            if tx.option(AWAY, "go") is None:
+                self.manager.create(tx, AWAY, "go", spec(), stamp())
+            self.manager.record(tx, AWAY, "go", self.ran(), stamp())
+
+    def begin_anew(self) -> None:
+        with self.store.read(ALICE) as tx:
+            told = export_model(tx, HOME, self.settings.memory_dim)
+        model = parse_model(json.loads(told), self.settings.memory_dim)
+        with self.store.write(ALICE) as tx:
+            import_model(tx, HOME, model, stamp(), manager=self.manager, limits=self.limits, replacing=True)
+
+    def happen(self) -> Callable[[], None]:
+        rare = (self.alter, self.retire, self.consolidate, self.elsewhere, self.begin_anew, self.execute_many)
+        return self.random.choice((*(self.execute,) * 8, self.live, self.declare, self.declare, *rare))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_world_brought_up_to_date_is_the_one_compiled_afresh(tmp_path: Path, seed: int) -> None:
+    """After runs, episodes, changes of options, consolidations and imports, field by field."""
+    with open_database(plain_settings(tmp_path)) as database:
+        life = Life(SqlStore(database), tmp_path, seed)
+        for _ in range(40):
+            life.happen()()
+            if life.random.random() < 0.7:
+                assert differences(life.world(life.worlds), life.compiled()) == []
+
+
+def test_what_a_run_does_not_change_is_kept(tmp_path: Path) -> None:
+    """Else the test above would compare what was compiled afresh with itself."""
+    with open_database(plain_settings(tmp_path)) as database:
+        life = Life(SqlStore(database), tmp_path, 1)
+        for _ in range(12):
+            life.live()
+        life.declare()
+        life.consolidate()
+        with life.store.write(ALICE) as tx:
+            states = [facts({"x": x, "y": y}) for x in range(SIZE) for y in range(SIZE)]
+            name = next(option.option_id for option in tx.options(HOME, source=Source.DECLARED))
+            life.manager.record_batch(tx, HOME, [(name, run(state, states[0])) for state in states], stamp())
+        before = life.world(life.worlds)
+        life.elsewhere()
+        life.execute(CHANGES_MAX - 2)
+        kept = life.world(life.worlds)
+        assert kept.table is before.table
+        assert kept.models is before.models
+        assert kept.model_version > before.model_version
+        assert differences(kept, life.compiled()) == []
+        life.execute(CHANGES_MAX + 1)
+        assert life.world(life.worlds).models is not before.models
+
+
+def test_an_older_snapshot_is_still_answered(tmp_path: Path) -> None:
+    """A transaction that began before a run plans in the world without it."""
+    with open_database(plain_settings(tmp_path)) as database:
+        life = Life(SqlStore(database), tmp_path, 2)
+        life.declare()
+        life.execute()
+        old = life.compiled()
+        with life.store.read(ALICE) as tx:
+            record = tx.namespace(HOME)
+            assert record is not None
+            life.execute(3)
+            new = life.world(life.worlds)
+            assert differences(life.worlds.world(tx, record), old) == []
+        assert life.world(life.worlds) is new
