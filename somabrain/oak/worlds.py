@@ -332,15 +332,18 @@ class Worlds:
 def _runs_since(
     world: World | None, tx: ReadTransaction, record: NamespaceRecord
 ) -> AbstractSet[tuple[str, int]] | None:
-    """Options and prototypes that reported runs began in since `world`; `None` where more than runs changed.
+    """Options and prototypes that reported runs began in since `world`; `None` where more may have changed.
 
     A censored run from a known state is one of them: it counts with its option.
     """
     span = 0 if world is None else record.model_version - world.model_version
     if world is None or not 0 < span <= CHANGES_MAX:
         return None
+    entries = tx.journal(after=world.model_version, limit=span)
+    if len(entries) < span:
+        return None
     found: set[tuple[str, int]] = set()
-    for entry in tx.journal(after=world.model_version, limit=span):
+    for entry in entries:
         event = entry.event
         if event.namespace != record.namespace or event.type in _NOT_OF_THE_MODEL:
             continue
