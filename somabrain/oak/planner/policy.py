@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from somabrain.oak.kernels import PLACES, REALS, kernel
 from somabrain.oak.model import RowTable
 from somabrain.oak.planner.costs import Leaving
+from somabrain.oak.planner.halving import NEITHER, halve
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -21,19 +24,29 @@ CONVERGED = 1e-12
 EVALUATIONS = 32
 """Steps between two sweeps; any number gives the same values, this one the least time on what was measured."""
 
+WIDTH = 4
+"""Outcomes of a chosen row that are laid out side by side: a move on a grid has no more, with its slips."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PolicyRows:
-    """The rows that a policy may choose from, in the order of their starts: S starts, Q rows, K outcomes."""
+    """The rows that a policy may choose from: S starts in two halves, ascending in each, Q rows, K outcomes.
+
+    Rows and outcomes are in the order of their starts; each start has a row, and each row an outcome.
+    """
 
     starts: Indices
-    """(S,) distinct, ascending"""
+    """(S,) distinct"""
+    half: int
+    """where in `starts` the second half begins; S where nothing is to be gained by halves"""
     first_row: Indices
-    """(S,) the first row of each start"""
+    """(S + 1,) the rows of the i-th start are `first_row[i]` … `first_row[i + 1]`"""
+    first_outcome: Indices
+    """(Q + 1,) the outcomes of each row, likewise"""
     start_of: Indices
     """(Q,) the place of each row's start among `starts`"""
     row: Indices
-    """(K,) the row of each outcome; every row has one"""
+    """(K,) the row of each outcome"""
     target: Indices
     """(K,) prototypes; FAIL is left out, its value is 0"""
     slot: Indices
@@ -54,30 +67,50 @@ def compile_policy(rows: RowTable, row_of: Indices, own: NDArray[np.bool_], leav
     escape = leaving.escape * (1 - again)
     usable = leaving.live & (escape > 0) & (rows.primitive | (rows.prediction_share < 1))
     kept = np.flatnonzero(usable[row_of] & (rows.outcome >= 0) & (rows.probability > 0) & ~own)
-    kept = kept[np.argsort(rows.start[row_of[kept]], kind="stable")]
+    start = rows.start[row_of[kept]].astype(np.intp)
+    half = _halves(start, rows.outcome[kept].astype(np.intp), rows.primitive[row_of[kept]])
+    order = np.argsort(half * (start.max(initial=0) + 1) + start, kind="stable")
+    kept = kept[order]
     chosen, first_outcome = _runs(row_of[kept])
-    lengths = np.diff(np.append(first_outcome, kept.size))
     starts, first_row = _runs(rows.start[chosen].astype(np.intp))
+    second = np.searchsorted(half[order], 1)
     target = rows.outcome[kept].astype(np.intp)
-    place = np.searchsorted(starts, target)
-    known = starts[np.minimum(place, starts.size - 1)] == target if starts.size else np.zeros(0, dtype=np.bool_)
+    place = np.full(max(starts.max(initial=-1), target.max(initial=-1)) + 1, starts.size)
+    place[starts] = np.arange(starts.size)
+    row = np.repeat(np.arange(chosen.size), np.diff(first_outcome))
+    start_of = np.repeat(np.arange(starts.size), np.diff(first_row))
     return PolicyRows(
         starts=starts,
+        half=int(start_of[row[second]]) if second < row.size else starts.size,
         first_row=first_row,
-        start_of=np.repeat(np.arange(starts.size), np.diff(np.append(first_row, chosen.size))),
-        row=np.repeat(np.arange(chosen.size), lengths),
+        first_outcome=first_outcome,
+        start_of=start_of,
+        row=row,
         target=target,
-        slot=np.where(known, place, starts.size),
+        slot=place[target],
         probability=rows.probability[kept] / escape[row_of[kept]],
     )
+
+
+def _halves(start: Indices, target: Indices, primitive: NDArray[np.bool_]) -> Indices:
+    """The half of each outcome's start, by where primitives lead: 0 for all where there are none."""
+    if not primitive.any():
+        return np.zeros(start.size, dtype=np.intp)
+    size = int(max(start.max(), target.max())) + 1
+    moves = np.flatnonzero(primitive)
+    moves = moves[np.argsort(start[moves], kind="stable")]
+    half = np.full(size, NEITHER)
+    halve(np.searchsorted(start[moves], np.arange(size + 1)), target[moves], half)
+    return half[start]
 
 
 def policy_values(rows: PolicyRows, goals: Sequence[int], size: int, sweeps_max: int) -> Floats:
     """V of shape (size,): the least fixed point of V(s) = max_o Σ_y P'(y) V(y) with V = 1 on `goals` (below `size`).
 
-    Iterated from 0 until a sweep changes no value by 1e-12, at most `sweeps_max` sweeps (DESIGN §6.6). Between two
-    sweeps the rows that the last one chose are followed for `EVALUATIONS` steps more: the modified policy iteration of
-    Puterman and Shin 1978, which from 0 stays between value iteration and the fixed point.
+    Iterated from 0 until a sweep changes no value by 1e-12, at most `sweeps_max` sweeps (DESIGN §6.6). The second
+    half of a sweep reads what the first has written. Between two sweeps the rows that the last one chose are followed
+    for some steps more: the modified policy iteration of Puterman and Shin 1978. From 0 both stay between value
+    iteration and the fixed point.
     """
     value = np.zeros(size)
     value[list(goals)] = 1
@@ -88,7 +121,7 @@ def policy_values(rows: PolicyRows, goals: Sequence[int], size: int, sweeps_max:
     known = np.zeros(count + 2)
     known[count + 1] = 1
     if iterate_kernel.compiled:
-        iterate_kernel(rows.start_of, rows.row, slot, rows.probability, CONVERGED, EVALUATIONS, sweeps_max, known)
+        iterate_kernel(rows.half, rows.first_row, rows.first_outcome, slot, rows.probability, sweeps_max, known)
     else:
         _iterate(rows, slot, known, sweeps_max)
     value[rows.starts] = known[:count]
@@ -96,135 +129,164 @@ def policy_values(rows: PolicyRows, goals: Sequence[int], size: int, sweeps_max:
     return value
 
 
+class _Half(NamedTuple):
+    """The starts of a half, their rows, and the outcomes of these."""
+
+    starts: slice
+    rows: slice
+    outcomes: slice
+
+
+class _Followed(NamedTuple):
+    """The outcomes of one row for each of `starts`: the place of its start there, and where it leads how probably."""
+
+    starts: slice
+    start: Indices
+    after: Indices
+    probability: Floats
+
+
 def _iterate(rows: PolicyRows, slot: Indices, known: Floats, sweeps_max: int) -> None:
-    count = rows.starts.size
-    product, best, change = np.empty(slot.size), np.empty(count), np.empty(count)
+    """NumPy's words for it: for graphs of a server that never compiles, and until one has."""
+    halves = []
+    for first, last in pairwise(sorted({0, rows.half, rows.starts.size})):
+        first_row, last_row = rows.first_row[first], rows.first_row[last]
+        outcomes = slice(rows.first_outcome[first_row], rows.first_outcome[last_row])
+        halves.append(_Half(slice(first, last), slice(first_row, last_row), outcomes))
     for _ in range(sweeps_max):
-        np.take(known, slot, out=product, mode="clip")
-        np.multiply(product, rows.probability, out=product)
-        total = np.bincount(rows.row, product)
-        np.maximum.reduceat(total, rows.first_row, out=best)
-        chosen = np.flatnonzero(total == best[rows.start_of])
-        np.minimum(best, 1, out=best)
-        np.subtract(best, known[:count], out=change)
-        known[:count] = best
-        if np.abs(change, out=change).max() < CONVERGED:
+        swept = [_sweep(rows, half, slot, known) for half in halves]
+        change = max(changed for changed, _ in swept)
+        if change < CONVERGED:
             break
-        _, first = np.unique(rows.start_of[chosen], return_index=True)
-        _follow(rows, chosen[first], slot, known)
+        _follow([followed for _, followed in swept], known)
 
 
-def _follow(rows: PolicyRows, chosen: Indices, slot: Indices, known: Floats) -> None:
-    """Values after `EVALUATIONS` more steps of one chosen row for each start, in place."""
-    count = rows.starts.size
-    follows = np.zeros(rows.start_of.size, dtype=np.bool_)
-    follows[chosen] = True
-    outcomes = np.flatnonzero(follows[rows.row])
-    start, probability, after = rows.start_of[rows.row[outcomes]], rows.probability[outcomes], slot[outcomes]
+def _sweep(rows: PolicyRows, half: _Half, slot: Indices, known: Floats) -> tuple[float, _Followed]:
+    """The most that a value of the half changed, and the rows chosen for it."""
+    starts, here = half.starts, slot[half.outcomes]
+    row, start_of = rows.row[half.outcomes] - half.rows.start, rows.start_of[half.rows] - starts.start
+    probability = rows.probability[half.outcomes]
+    total = np.bincount(row, known[here] * probability)
+    best = np.maximum.reduceat(total, rows.first_row[starts] - half.rows.start)
+    chosen = np.flatnonzero(total == best[start_of])
+    np.minimum(best, 1, out=best)
+    change = float(np.abs(best - known[starts]).max())
+    known[starts] = best
+    _, first = np.unique(start_of[chosen], return_index=True)
+    follows = np.zeros(total.size, dtype=np.bool_)
+    follows[chosen[first]] = True
+    outcomes = np.flatnonzero(follows[row])
+    return change, _Followed(starts, start_of[row[outcomes]], here[outcomes], probability[outcomes])
+
+
+def _follow(halves: Sequence[_Followed], known: Floats) -> None:
+    """Values after `EVALUATIONS` more steps of the chosen rows, in place."""
     for _ in range(EVALUATIONS):
-        known[:count] = np.minimum(np.bincount(start, known[after] * probability), 1)
+        for starts, start, after, probability in halves:
+            known[starts] = np.minimum(np.bincount(start, known[after] * probability), 1)
 
 
-@kernel(
-    f"int64({PLACES}, {PLACES}, {PLACES}, {REALS}, int64[::1], int64[::1], uint32[::1], float64[::1])",
-)
-def lay_out(  # noqa: PLR0917 - kernels are called by position
-    first: Indices,
-    width: Indices,
+@kernel(f"float64({PLACES}, {PLACES}, {PLACES}, {REALS}, int64, int64, float64[::1], int64[::1], float64[::1])")
+def sweep(  # noqa: PLR0917 - kernels are called by position
+    first_row: Indices,
+    first_outcome: Indices,
     slot: Indices,
     probability: Floats,
-    order: Indices,
-    bounds: Indices,
+    begin: int,
+    end: int,
+    best: Floats,
+    chosen: Indices,
+    known: Floats,
+) -> float:
+    """The most that a value of the starts `begin` … `end` changed; fills `chosen` with the first of the best rows."""
+    for start in range(begin, end):
+        most = -1.0
+        for row in range(first_row[start], first_row[start + 1]):
+            total = 0.0
+            for entry in range(first_outcome[row], first_outcome[row + 1]):
+                total += known[slot[entry]] * probability[entry]
+            if total > most:
+                most = total
+                chosen[start] = row
+        best[start] = most
+    change = 0.0
+    for start in range(begin, end):
+        value = min(best[start], 1.0)
+        change = max(change, abs(value - known[start]))
+        known[start] = value
+    return change
+
+
+@kernel(f"int64({PLACES}, {PLACES}, {PLACES}, {REALS}, uint32[:, ::1], float64[:, ::1], int64[::1])")
+def lay_out(  # noqa: PLR0917 - kernels are called by position
+    chosen: Indices,
+    first_outcome: Indices,
+    slot: Indices,
+    probability: Floats,
     after: NDArray[np.uint32],
     weight: Floats,
+    wide: Indices,
 ) -> int:
-    """Lays chosen rows out in jagged diagonals (Saad 1989), in which no sum waits for another; how many.
+    """How many of the rows `chosen` have more than WIDTH outcomes; puts their starts in `wide`.
 
-    Row i has the `width[i]` outcomes from `first[i]` on. Fills `order` with the rows, wide ones first, and `after` and
-    `weight` with the j-th outcomes, in that order, of the rows that have one: from `bounds[j]` to `bounds[j + 1]`.
+    Fills `after` and `weight` with the first WIDTH of each row. Where it has fewer, what is filled in adds nothing, and
+    no processor has to guess where it ends.
     """
-    widest = 0
-    for row in range(width.size):
-        widest = max(widest, width[row])
-    place = np.zeros(widest + 1, np.int64)
-    for row in range(width.size):
-        place[widest - width[row]] += 1
-    wider = 0
-    for narrower in range(widest + 1):
-        same = place[narrower]
-        place[narrower] = wider
-        wider += same
-    for row in range(width.size):
-        order[place[widest - width[row]]] = row
-        place[widest - width[row]] += 1
-    bounds[0] = 0
-    for outcome in range(widest):
-        rows = place[widest - outcome - 1]
-        begin = bounds[outcome]
-        for index in range(rows):
-            entry = first[order[index]] + outcome
-            after[begin + index] = slot[entry]
-            weight[begin + index] = probability[entry]
-        bounds[outcome + 1] = begin + rows
-    return widest
+    count = 0
+    for start in range(chosen.size):
+        first, last = first_outcome[chosen[start]], first_outcome[chosen[start] + 1]
+        for column in range(WIDTH):
+            inside = first + column < last
+            after[start, column] = slot[first + column] if inside else start
+            weight[start, column] = probability[first + column] if inside else 0.0
+        if last - first > WIDTH:
+            wide[count] = start
+            count += 1
+    return count
 
 
-@kernel(f"void({PLACES}, {PLACES}, {PLACES}, {REALS}, float64, int64, int64, float64[::1])")
-def iterate_kernel(  # noqa: C901, PLR0917 - kernels are called by position
-    start_of: Indices,
-    row: Indices,
+@kernel(f"void(int64, {PLACES}, {PLACES}, {PLACES}, {REALS}, int64, float64[::1])")
+def iterate_kernel(  # noqa: C901, PLR0917 - one loop, for the compiler, called by position
+    half: int,
+    first_row: Indices,
+    first_outcome: Indices,
     slot: Indices,
     probability: Floats,
-    tolerance: float,
-    evaluations: int,
     sweeps_max: int,
     known: Floats,
 ) -> None:
     """What `_iterate` does, sum for sum in the same order, so that every value has the same bits."""
-    count = known.size - 2
-    entries = row.size
+    count = first_row.size - 1
     best = np.empty(count, np.float64)
-    first = np.empty(count, np.int64)
-    width = np.empty(count, np.int64)
-    order = np.empty(count, np.int64)
-    bounds = np.empty(entries + 1, np.int64)
-    after = np.empty(entries, np.uint32)
-    weight = np.empty(entries, np.float64)
+    chosen = np.zeros(count, np.int64)
+    wide = np.empty(count, np.int64)
+    after = np.empty((count, WIDTH), np.uint32)
+    weight = np.empty((count, WIDTH), np.float64)
     for _ in range(sweeps_max):
-        best[:] = -1.0
-        entry = 0
-        while entry < entries:
-            one = row[entry]
-            begin = entry
-            total = 0.0
-            while entry < entries and row[entry] == one:
-                total += known[slot[entry]] * probability[entry]
-                entry += 1
-            start = start_of[one]
-            if total > best[start]:
-                best[start] = total
-                first[start] = begin
-                width[start] = entry - begin
-        change = 0.0
-        for start in range(count):
-            value = min(best[start], 1.0)
-            change = max(change, abs(value - known[start]))
-            known[start] = value
-        if change < tolerance:
+        change = sweep(first_row, first_outcome, slot, probability, 0, half, best, chosen, known)
+        change = max(change, sweep(first_row, first_outcome, slot, probability, half, count, best, chosen, known))
+        if change < CONVERGED:
             break
-        widest = lay_out(first, width, slot, probability, order, bounds, after, weight)
-        for _ in range(evaluations):
-            best[:] = 0.0
-            for place in range(widest):
-                targets = after[bounds[place] : bounds[place + 1]]
-                weights = weight[bounds[place] : bounds[place + 1]]
-                for index in range(targets.size):
-                    best[index] += known[targets[index]] * weights[index]
-            for index in range(count):
-                known[order[index]] = min(best[index], 1.0)
+        wider = lay_out(chosen, first_outcome, slot, probability, after, weight, wide)
+        for _ in range(EVALUATIONS):
+            for begin, end in ((0, half), (half, count)):
+                near, shares, totals = after[begin:end], weight[begin:end], best[begin:end]
+                for place in range(totals.size):
+                    total = known[near[place, 0]] * shares[place, 0]
+                    for column in range(1, WIDTH):
+                        total += known[near[place, column]] * shares[place, column]
+                    totals[place] = total
+                for index in range(wider):
+                    start = wide[index]
+                    if begin <= start < end:
+                        for entry in range(first_outcome[chosen[start]] + WIDTH, first_outcome[chosen[start] + 1]):
+                            best[start] += known[slot[entry]] * probability[entry]
+                values = known[begin:end]
+                for place in range(totals.size):
+                    values[place] = min(totals[place], 1.0)
 
 
 def _runs(values: Indices) -> tuple[Indices, Indices]:
-    """The values where equal neighbours are one, and the place at which each begins."""
+    """The values where equal neighbours are one, and the place at which each begins, with that of the end."""
     begins = np.flatnonzero(np.append(True, values[1:] != values[:-1])) if values.size else np.zeros(0, dtype=np.intp)
-    return values[begins], begins
+    return values[begins], np.append(begins, values.size)
