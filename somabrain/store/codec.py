@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
-
-import numpy as np
 
 from somabrain.oak.documents import json_text, spec_document, spec_of_document
 from somabrain.oak.learning import LearningParameters, facts
@@ -15,7 +14,7 @@ from somabrain.oak.model import Evidence, Facts, Lifetime, ModelRow, Option, Pro
 from somabrain.ports import Event, JournalEntry, NamespaceRecord, StoredPrototype
 from somabrain.tenancy import Namespace, TenantId
 
-OUTCOME = np.dtype([("outcome", "<i4"), ("probability", "<f8"), ("reach", "<f8")])
+OUTCOME = struct.Struct("<idd")
 """One outcome of a row as stored: prototype number or -1 for FAIL, P, P~."""
 
 Columns = dict[str, Any]
@@ -95,8 +94,7 @@ def option_of(row: Mapping[str, Any]) -> Option:
 
 def model_row_columns(row: ModelRow) -> Columns:
     """The row as columns of `model_rows`."""
-    outcomes = np.empty(len(row.outcomes), dtype=OUTCOME)
-    outcomes["outcome"], outcomes["probability"], outcomes["reach"] = row.outcomes, row.probability, row.reach
+    outcomes = (OUTCOME.pack(*one) for one in zip(row.outcomes, row.probability, row.reach, strict=True))
     return {
         "option_id": row.option_id,
         "start": row.start,
@@ -105,13 +103,14 @@ def model_row_columns(row: ModelRow) -> Columns:
         "duration": row.duration,
         "reward": row.reward,
         "feature": row.feature,
-        "outcomes": outcomes.tobytes(),
+        "outcomes": b"".join(outcomes),
     }
 
 
 def model_row_of(row: Mapping[str, Any]) -> ModelRow:
     """The inverse of `model_row_columns`."""
-    outcomes = np.frombuffer(row["outcomes"], dtype=OUTCOME)
+    stored = row["outcomes"]
+    outcomes, probability, reach = zip(*OUTCOME.iter_unpack(stored), strict=True) if stored else ((), (), ())
     return ModelRow(
         option_id=row["option_id"],
         start=row["start"],
@@ -120,9 +119,9 @@ def model_row_of(row: Mapping[str, Any]) -> ModelRow:
         duration=row["duration"],
         reward=row["reward"],
         feature=row["feature"],
-        outcomes=tuple(outcomes["outcome"].tolist()),
-        probability=tuple(outcomes["probability"].tolist()),
-        reach=tuple(outcomes["reach"].tolist()),
+        outcomes=outcomes,
+        probability=probability,
+        reach=reach,
     )
 
 

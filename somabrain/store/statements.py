@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Connection,
+    CursorResult,
     Dialect,
     Select,
     Table,
@@ -87,6 +88,12 @@ class Read:
             made = self._made[dialect.name] = compiled.string, _binder(compiled), dict(compiled.params)
         text, bound, constants = made
         return connection.exec_driver_sql(text, bound({**constants, **asked})).all()
+
+
+def documents(result: CursorResult[Any]) -> list[dict[str, Any]]:
+    """All rows by the names of their columns: in half the time of SQLAlchemy's mappings."""
+    names = tuple(result.keys())
+    return [dict(zip(names, row, strict=True)) for row in result.all()]
 
 
 def _binder(compiled: Any) -> Callable[[Mapping[str, Any]], Any]:

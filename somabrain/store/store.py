@@ -28,7 +28,7 @@ from somabrain.store.database import Database
 from somabrain.store.experience import SqlExperience, SqlExperienceWriter, due_consolidations
 from somabrain.store.memories import SqlMemories, SqlMemoryWriter
 from somabrain.store.odds import SqlOdds, SqlOddsWriter
-from somabrain.store.statements import Upsert, chunks
+from somabrain.store.statements import Upsert, chunks, documents
 from somabrain.tenancy import Namespace, TenantId
 
 UPSERTED = (
@@ -190,7 +190,7 @@ class SqlReader:
         if besides is not None:
             query = query.where(t.options.c.source != besides.value)
         query = query.order_by(t.options.c.option_id).limit(limit)
-        return [codec.option_of(dict(row)) for row in self._connection.execute(query).mappings()]
+        return [codec.option_of(row) for row in documents(self._connection.execute(query))]
 
     def rows(
         self,
@@ -213,13 +213,13 @@ class SqlReader:
             active = self._of(t.options, namespace, t.options.c.option_id)
             query = query.where(rows.c.option_id.in_(active.where(t.options.c.status == Status.ACTIVE.value)))
         query = query.order_by(rows.c.option_id, rows.c.start).limit(limit)
-        return [codec.model_row_of(dict(row)) for row in self._connection.execute(query).mappings()]
+        return [codec.model_row_of(row) for row in documents(self._connection.execute(query))]
 
     def prototypes(self, namespace: Namespace, *, first: int = 0, limit: int | None = None) -> list[StoredPrototype]:
         """As the port."""
         query = self._of(t.prototypes, namespace).where(t.prototypes.c.number >= first)
         query = query.order_by(t.prototypes.c.number).limit(limit)
-        return [codec.prototype_of(dict(row)) for row in self._connection.execute(query).mappings()]
+        return [codec.prototype_of(row) for row in documents(self._connection.execute(query))]
 
     def states(self, namespace: Namespace, numbers: Sequence[int]) -> dict[int, State]:
         """As the port."""
@@ -239,7 +239,7 @@ class SqlReader:
         if namespace is not None:
             query = query.where(t.journal.c.namespace == namespace.value)
         query = query.order_by(t.journal.c.sequence).limit(limit)
-        return [codec.journal_entry_of(dict(row)) for row in self._connection.execute(query).mappings()]
+        return [codec.journal_entry_of(row) for row in documents(self._connection.execute(query))]
 
     def sequence(self) -> int:
         """As the port."""
