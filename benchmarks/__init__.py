@@ -1,1 +1,1 @@
-"""What the service is measured by. Each module is a program: `python -m benchmarks.<module> --help`."""
+"""What the service is measured by: `python -m benchmarks` runs some, `python -m benchmarks.<module> --help` one."""

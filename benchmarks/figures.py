@@ -17,7 +17,10 @@ MS_PER_S = 1000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """What was measured, in milliseconds or another unit, beside its bar and a peer of the same run."""
+    """What was measured, in milliseconds or another unit, beside its bar and a peer of the same run.
+
+    Figures of one `series` at several sizes are drawn against them.
+    """
 
     name: str
     unit: str
@@ -28,6 +31,8 @@ class Figure:
     peer: str = ""
     ratio: float | None = None
     met: bool | None = None
+    series: str = ""
+    size: float | None = None
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -74,9 +79,9 @@ def machine() -> str:
     return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {system}"
 
 
-def show(figures: Sequence[Figure]) -> None:
+def show(figures: Sequence[Figure], title: str = "") -> None:
     """The figures as a table, the machine beside them."""
-    table = Table(title=machine(), title_justify="left")
+    table = Table(title=f"{title}\n{machine()}".strip(), title_justify="left")
     for column in ("what", "unit", "median", "p95", "p99", "bar", "met", "peer, same run", "ratio"):
         table.add_column(column, justify="left" if column in {"what", "bar", "peer, same run"} else "right")
     for one in figures:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.following`: a plan that sees the run just reported, in process, on SQLite.
+"""`python -m benchmarks following`: a plan that sees the run just reported, in process, on SQLite.
 
 500 options, 500 prototypes and 5,000 edges. Each round reports a run, which makes a new model version, and then asks
 for a plan from a random state to a random one: a read transaction, the world brought up to date, a goal set that is
@@ -8,12 +8,11 @@ new, and the answer. Beside it the same plan by a process that has just started,
 from __future__ import annotations
 
 import random
-import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.figures import MS_PER_S, Figure, figure, percentile, show
+from benchmarks.figures import MS_PER_S, Figure, figure, percentile
 from benchmarks.workload import EDGES, OPTIONS, STATES, document_of, random_workload
 from common.config.settings import Settings
 from somabrain.bootstrap import open_database
@@ -103,14 +102,3 @@ def measure() -> list[Figure]:
             ratio=told.median / peer,
         )
     ]
-
-
-def main() -> int:
-    """Measures and shows; status 1 where the bar is missed."""
-    figures = measure()
-    show(figures)
-    return 1 if any(one.met is False for one in figures) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.routes [--json FILE]`: one route in random graphs, beside the shortest paths of libraries.
+"""`python -m benchmarks routes`: one route in random graphs, beside the shortest paths of libraries.
 
 Directed graphs of out-degree 8 with 500 to 1,000,000 edges, random pairs, all in one run. The bars are about the rows
 "route": the cheapest way from a start to a goal set, as a plan's alternatives are searched for. It is a search backward
@@ -11,23 +11,19 @@ computes those, and it has no bar here.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import random
-import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import cycle
-from pathlib import Path
 
 import igraph
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from benchmarks.figures import Figure, figure, machine, percentile, show, timed
+from benchmarks.figures import Figure, figure, percentile, timed
 from benchmarks.planning import PARAMETERS
 from somabrain.oak.kernels import accelerate
 from somabrain.oak.model import FAIL, RowTable
@@ -73,7 +69,14 @@ def random_table(seed: int, edges: int) -> RowTable:
     )
 
 
-def measure(edges: int) -> list[Figure]:
+def measure() -> list[Figure]:
+    """The rows of each size, and how they grow."""
+    accelerate()
+    figures = [one for edges in EDGES for one in of_size(edges)]
+    return figures + growth(figures)
+
+
+def of_size(edges: int) -> list[Figure]:
     """The rows of one size; every route costs what scipy's distance says, or the run ends with an error."""
     graph = compile_graph(random_table(1, edges), PARAMETERS)
     rng = random.Random(2)
@@ -107,8 +110,11 @@ def measure(edges: int) -> list[Figure]:
             bar = f"≤ {RATIO_BAR} × igraph" + (f", ≤ {LARGEST_BAR_MS:.0f} ms" if largest else "")
             met = ratio <= RATIO_BAR and (not largest or one.median <= LARGEST_BAR_MS)
         told = "; ".join(f"{peer} {percentile(spent, 0.5):.3f} ms" for peer, spent in theirs.items())
-        figures.append(_with(one, bar=bar, met=met, peer=told if name == "route" else "igraph", ratio=ratio))
-    return figures
+        peer = told if name == "route" else "igraph"
+        figures.append(replace(one, bar=bar, met=met, peer=peer, ratio=ratio, series=name, size=edges))
+    return figures + [
+        replace(figure(f"{name}, {edges:,} edges", values), series=name, size=edges) for name, values in theirs.items()
+    ]
 
 
 def growth(figures: list[Figure]) -> list[Figure]:
@@ -180,36 +186,3 @@ def _each(work: Callable[[Pair], object], pairs: list[Pair]) -> list[float]:
 
 def _exponent(values: list[float]) -> float:
     return float(np.polyfit(np.log(EDGES), np.log(values), 1)[0])
-
-
-def _with(one: Figure, *, bar: str, met: bool | None, peer: str, ratio: float) -> Figure:
-    return Figure(
-        name=one.name,
-        unit=one.unit,
-        median=one.median,
-        p95=one.p95,
-        p99=one.p99,
-        bar=bar,
-        met=met,
-        peer=peer,
-        ratio=ratio,
-    )
-
-
-def main() -> int:
-    """Measures and shows; status 1 where a bar is missed."""
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--json", type=Path, metavar="FILE", help="writes the figures there as well")
-    file: Path | None = asked.parse_args().json
-    accelerate()
-    figures = [one for edges in EDGES for one in measure(edges)]
-    figures += growth(figures)
-    show(figures)
-    if file is not None:
-        document = {"machine": machine(), "figures": [asdict(one) for one in figures]}
-        file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return 1 if any(one.met is False for one in figures) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

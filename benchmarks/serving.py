@@ -60,7 +60,7 @@ def measure() -> list[Figure]:
 @contextmanager
 def server(folder: Path) -> Iterator[tuple[httpx.Client, float, int]]:
     """A client of a server of its own, the milliseconds from its start to its first answer, and its process id."""
-    port = _free_port()
+    port = free_port()
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     settings = {
         "SOMABRAIN_PORT": str(port),
@@ -73,7 +73,7 @@ def server(folder: Path) -> Iterator[tuple[httpx.Client, float, int]]:
     )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_S) as client:
-            yield client, _until_ready(client, began), process.pid
+            yield client, until_ready(client, began), process.pid
     finally:
         process.terminate()
         process.wait(DEADLINE_S)
@@ -89,7 +89,8 @@ def _first_words_ms(folder: Path) -> float:
     return spent_ms
 
 
-def _until_ready(client: httpx.Client, began: float) -> float:
+def until_ready(client: httpx.Client, began: float) -> float:
+    """Milliseconds from `began` to the first answer. Raises `TimeoutError`."""
     while time.perf_counter() - began < DEADLINE_S:
         try:
             client.get("/oak/namespaces").raise_for_status()
@@ -101,7 +102,8 @@ def _until_ready(client: httpx.Client, began: float) -> float:
     raise TimeoutError(message)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
