@@ -29,8 +29,8 @@ class Echo:
         """Answers null until told."""
         self._document: object = None
 
-    async def __call__(self, request: Request) -> Response:
-        """The answer."""
+    async def answer(self, request: Request) -> Response:
+        """The document, as told by now."""
         body = orjson.loads(await request.body())
         if request.method == "PUT":
             self._document = body
@@ -42,12 +42,7 @@ def application() -> Application:
     settings = load_settings()
     configure_logs(settings.somabrain_log_level)
     made = make_app(settings)
-    echo = Echo()
-
-    async def endpoint(request: Request) -> Response:
-        return await echo(request)
-
-    made.router.routes.insert(0, Route(PATH, endpoint, methods=["POST", "PUT"]))
+    made.router.routes.insert(0, Route(PATH, Echo().answer, methods=["POST", "PUT"]))
     return made
 
 

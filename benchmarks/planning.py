@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import count
 
 import igraph
@@ -87,14 +88,4 @@ def _peers(workload: Workload, queries: list[tuple[int, ...]]) -> tuple[list[flo
 
 def _beside(one: Figure, peer_ms: list[float], name: str) -> Figure:
     peer = percentile(peer_ms, 0.5)
-    return Figure(
-        name=one.name,
-        unit=one.unit,
-        median=one.median,
-        p95=one.p95,
-        p99=one.p99,
-        bar=one.bar,
-        met=one.met,
-        peer=f"{name}: {peer:.3f} ms",
-        ratio=one.median / peer,
-    )
+    return replace(one, peer=f"{name}: {peer:.3f} ms", ratio=one.median / peer)

@@ -181,7 +181,7 @@ class GuardedRoute(APIRoute):
     def _body_alone(self) -> Callable[[Any], dict[str, Any]] | None:
         """What gives the operation its body; `None` where there is more to find out, so that FastAPI has to do it.
 
-        FastAPI takes as long for what its other kinds of parameters and bodies might need as a plan takes.
+        FastAPI looks in each request for every kind of parameter and body that there could be.
         """
         asks = self.dependant
         others = (asks.path_params, asks.query_params, asks.header_params, asks.cookie_params, asks.dependencies)

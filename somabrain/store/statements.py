@@ -91,7 +91,7 @@ class Read:
 
 
 def documents(result: CursorResult[Any]) -> list[dict[str, Any]]:
-    """All rows by the names of their columns: in half the time of SQLAlchemy's mappings."""
+    """All rows by the names of their columns, which SQLAlchemy's own mappings look up for each row anew."""
     names = tuple(result.keys())
     return [dict(zip(names, row, strict=True)) for row in result.all()]
 

@@ -226,8 +226,8 @@ class SqlReader:
         query = self._of(t.prototypes, namespace)
         found: dict[int, State] = {}
         for some in chunks(numbers):
-            rows = self._connection.execute(query.where(t.prototypes.c.number.in_(some))).mappings()
-            known = [codec.prototype_of(dict(row)).prototype for row in rows]
+            rows = documents(self._connection.execute(query.where(t.prototypes.c.number.in_(some))))
+            known = [codec.prototype_of(row).prototype for row in rows]
             found.update((prototype.number, prototype.state) for prototype in known)
         return found
 
