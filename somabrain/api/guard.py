@@ -31,11 +31,15 @@ from somabrain.errors import (
     SomabrainError,
     UnsupportedMediaTypeError,
 )
+from somabrain.oak.worlds import NotAtHandError
 from somabrain.ports import Principal, Question
 from somabrain.tenancy import DEFAULT_NAMESPACE, is_name
 
 PARSE_INLINE_BYTES = 65_536
 """Bodies above it are parsed in a thread, so that they don't hold up other requests."""
+
+AT_ONCE_BYTES = 16_384
+"""Bodies above it are answered in a thread."""
 
 
 class BodyKind(Enum):
@@ -49,10 +53,15 @@ class BodyKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What the policy is told of an operation: the kind of its resource; `body` says how large a body may be."""
+    """What the policy is told of an operation: the kind of its resource; `body` says how large a body may be.
+
+    `at_once`: most of its answers are a look at what the process keeps, and are given on the event loop where the
+    store can be read there (ADR 19).
+    """
 
     resource: str
     body: BodyKind = BodyKind.NONE
+    at_once: bool = False
 
 
 ACTIONS: Mapping[str, Action] = {
@@ -73,9 +82,9 @@ ACTIONS: Mapping[str, Action] = {
     "consolidate": Action("consolidation", BodyKind.SINGLE),
     "consolidation_get": Action("consolidation"),
     "diagnosis_get": Action("diagnosis"),
-    "act": Action("plan", BodyKind.SINGLE),
-    "plan": Action("plan", BodyKind.SINGLE),
-    "predict": Action("prediction", BodyKind.SINGLE),
+    "act": Action("plan", BodyKind.SINGLE, at_once=True),
+    "plan": Action("plan", BodyKind.SINGLE, at_once=True),
+    "predict": Action("prediction", BodyKind.SINGLE, at_once=True),
     "calibration_get": Action("prediction"),
     "state_list": Action("state"),
     "state_get": Action("state"),
@@ -105,6 +114,11 @@ def caller_of(request: Request) -> Caller:
     """The caller, in a guarded route."""
     caller: Caller = request.scope["somabrain.caller"]
     return caller
+
+
+def at_once(request: Request) -> bool:
+    """Whether other requests wait for this answer: what is not at hand then raises `NotAtHandError`."""
+    return bool(request.scope.get("somabrain.at_once"))
 
 
 class Usage:
@@ -172,11 +186,21 @@ class GuardedRoute(APIRoute):
             if refusal is not None:
                 raise refusal
             request.scope["somabrain.caller"] = Caller(principal=principal, body=body)
-            if read_body is not None:
-                return await run_in_threadpool(lambda: self.endpoint(request=request, **read_body(parsed)))
-            return await inner(_ReadRequest(request, body, parsed))
+            if read_body is None:
+                return await inner(_ReadRequest(request, body, parsed))
+            if action.at_once and len(body) <= AT_ONCE_BYTES and services.store.reads_at_once():
+                request.scope["somabrain.at_once"] = True
+                try:
+                    return self._answered(request, read_body(parsed))
+                except NotAtHandError:
+                    request.scope["somabrain.at_once"] = False
+            return await run_in_threadpool(lambda: self._answered(request, read_body(parsed)))
 
         return handle
+
+    def _answered(self, request: Request, values: Mapping[str, Any]) -> Response:
+        answer: Response = self.endpoint(request=request, **values)
+        return answer
 
     def _body_alone(self) -> Callable[[Any], dict[str, Any]] | None:
         """What gives the operation its body; `None` where there is more to find out, so that FastAPI has to do it.
@@ -206,7 +230,9 @@ def _adopt_trace(request: Request) -> None:
 
 
 async def _authenticated(services: Services, request: Request) -> Principal:
-    headers = {name: ", ".join(request.headers.getlist(name)) for name in request.headers}  # RFC 9110 §5.3
+    headers: dict[str, str] = {}
+    for name, value in request.headers.items():
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value  # RFC 9110 §5.3
     if services.authenticator_may_block:
         return await run_in_threadpool(services.authenticator.authenticate, headers)
     return services.authenticator.authenticate(headers)

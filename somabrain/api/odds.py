@@ -6,7 +6,7 @@ from fastapi import Request, Response
 
 from somabrain.api import odds_answers as a
 from somabrain.api import present_odds as present
-from somabrain.api.guard import caller_of
+from somabrain.api.guard import at_once, caller_of
 from somabrain.api.odds_schemas import AgentQuery, PredictBody
 from somabrain.api.pages import DEFAULT_NAMESPACE, NamespaceQuery
 from somabrain.api.routing import WITH_BODY, guarded_router, refusals
@@ -14,6 +14,7 @@ from somabrain.api.services import services_of
 from somabrain.api.states import state_at
 from somabrain.api.writes import json_response
 from somabrain.oak.predicting import Asked
+from somabrain.oak.worlds import NotAtHandError
 from somabrain.tenancy import Namespace
 
 router = guarded_router("odds")
@@ -28,7 +29,10 @@ def predict(request: Request, body: PredictBody) -> Response:
     With an `episode_id` they are kept, and scored when its outcome comes: see `/oak/calibration`.
     """
     services, world = services_of(request), Namespace(body.namespace)
-    encoding, target = body.bound(services.encoding(body)), body.target_feature
+    haste, target = at_once(request), body.target_feature
+    if haste and body.episode_id is not None:
+        raise NotAtHandError
+    encoding = body.bound(services.encoding(body, at_once=haste))
     asked = Asked(
         state=state_at(body.state, encoding, "state"),
         target=None if target is None else state_at(target, encoding, "target_feature"),
@@ -36,13 +40,13 @@ def predict(request: Request, body: PredictBody) -> Response:
         steps_taken=body.steps_taken,
         steps_left=body.steps_left,
     )
-    tenant = caller_of(request).principal.tenant
-    with services.metrics.predict_latency.time():
-        with services.store.read(tenant) as tx:
-            found = services.predicting.predict(tx, world, asked)
-        if body.episode_id is not None:
-            with services.store.write(tenant) as tx:
-                services.predicting.keep(tx, world, body.episode_id, asked, found, now_ms=services.clock_ms())
+    began, tenant = services.monotonic_s(), caller_of(request).principal.tenant
+    with services.store.read(tenant) as tx:
+        found = services.predicting.predict(tx, world, asked, at_once=haste)
+    if body.episode_id is not None:
+        with services.store.write(tenant) as tx:
+            services.predicting.keep(tx, world, body.episode_id, asked, found, now_ms=services.clock_ms())
+    services.metrics.predict_latency.observe(services.monotonic_s() - began)
     services.metrics.predictions.labels(found.odds.basis).inc()
     return json_response(present.predicted(found, encoding.roles))
 

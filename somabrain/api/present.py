@@ -33,9 +33,7 @@ class Telling:
 
     def __call__(self, value: Json) -> Json:
         """The value with the request's values put back."""
-        told, unbound = self._roles.restore(value)
-        self._unbound |= unbound
-        return told
+        return self._roles.restore(value, self._unbound)
 
     @property
     def unbound(self) -> list[str]:

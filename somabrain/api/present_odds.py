@@ -15,9 +15,14 @@ from somabrain.oak.roles import Roles
 
 def predicted(value: Foretold, roles: Roles) -> dict[str, Any]:
     """The odds of a run, its actions with the values of this request."""
-    told = Telling(roles)
+    odds, told = value.odds, Telling(roles)
     body = {
-        **_rounded(asdict(value.odds)),
+        "success_probability": rounded(odds.success_probability),
+        "lower": rounded(odds.lower),
+        "upper": rounded(odds.upper),
+        "expected_steps": None if odds.expected_steps is None else rounded(odds.expected_steps),
+        "episodes": odds.episodes,
+        "basis": odds.basis,
         "candidates": [
             {
                 "action": told(action),

@@ -72,9 +72,9 @@ class Services:
     committed: Callable[[], None]
     """Called after each commit: there is something for the relay."""
 
-    def encoding(self, body: BaseModel, *texts: str) -> Encoding:
-        """How the states in `body` and these texts become vectors. Raises `EmbedderUnavailableError`."""
-        return encoding_of(self.embedder, self.limits.dimension, body, *texts)
+    def encoding(self, body: BaseModel, *texts: str, at_once: bool = False) -> Encoding:
+        """How the states in `body` and these texts become vectors. Raises as `encoding_of`."""
+        return encoding_of(self.embedder, self.limits.dimension, body, *texts, at_once=at_once)
 
     def stamp(self, principal: Principal) -> Stamp:
         """Now, by this principal."""

@@ -35,6 +35,7 @@ from somabrain.oak.roles import (
     Roles,
     roles,
 )
+from somabrain.oak.worlds import NotAtHandError
 from somabrain.ports import Embedder
 
 FACT_NAME_MAX = 256
@@ -174,9 +175,14 @@ class Encoding:
         return replace(self.texts[text], text=text)
 
 
-def encoding_of(embedder: Embedder, dimension: int, body: BaseModel, *more: str) -> Encoding:
-    """The encoding of every text state in the body, and of `more` texts. Raises `EmbedderUnavailableError`."""
+def encoding_of(embedder: Embedder, dimension: int, body: BaseModel, *more: str, at_once: bool = False) -> Encoding:
+    """The encoding of every text state in the body, and of `more` texts.
+
+    Raises `EmbedderUnavailableError`; `NotAtHandError` where it is wanted at once and there is a text.
+    """
     texts = sorted({*more, *(state.text for state in _states(body) if state.text is not None)})
+    if at_once and texts:
+        raise NotAtHandError
     vectors = embedder.embed(texts) if texts else []
     return Encoding(dimension=dimension, texts=dict(zip(texts, vectors, strict=True)))
 

@@ -12,7 +12,7 @@ from somabrain.api import answers as a
 from somabrain.api import present
 from somabrain.api.experience_answers import ActAnswer
 from somabrain.api.experience_schemas import ActBody
-from somabrain.api.guard import caller_of
+from somabrain.api.guard import at_once, caller_of
 from somabrain.api.pages import (
     DEFAULT_NAMESPACE,
     NUMBER_MAX,
@@ -50,7 +50,8 @@ events_router = guarded_router("events")
 def plan(request: Request, body: PlanBody) -> Response:
     """The options that lead from a state to a target, with their odds. Finding none is an answer, with a reason."""
     services = services_of(request)
-    encoding = body.bound(services.encoding(body))
+    haste = at_once(request)
+    encoding = body.bound(services.encoding(body, at_once=haste))
     start = state_at(body.start_state, encoding, "start_state")
     target = state_at(body.target_feature, encoding, "target_feature")
     began, tenant = services.monotonic_s(), caller_of(request).principal.tenant
@@ -64,6 +65,7 @@ def plan(request: Request, body: PlanBody) -> Response:
             max_options=body.max_options,
             alternatives=body.alternatives,
             mode=body.mode,
+            at_once=haste,
         )
     elapsed_s = services.monotonic_s() - began
     used = [step for step in answer.options.values() if step.source == "discovered"]
@@ -78,7 +80,8 @@ def plan(request: Request, body: PlanBody) -> Response:
 def act(request: Request, body: ActBody) -> Response:
     """What to do now on the way to a target: go on with the option that runs, its next action, or switch."""
     services = services_of(request)
-    encoding = body.bound(services.encoding(body))
+    haste = at_once(request)
+    encoding = body.bound(services.encoding(body, at_once=haste))
     state = state_at(body.state, encoding, "state")
     target = state_at(body.target_feature, encoding, "target_feature")
     tenant = caller_of(request).principal.tenant
@@ -92,6 +95,7 @@ def act(request: Request, body: ActBody) -> Response:
             threshold=body.similarity_thresh,
             top_k=body.top_k,
             mode=body.mode,
+            at_once=haste,
         )
     if found.option is not None and found.option.source == "discovered":
         services.uses.note(tenant, Namespace(body.namespace), [found.option.option_id])

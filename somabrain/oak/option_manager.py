@@ -306,13 +306,13 @@ class OptionManager:
         """What a namespace is before anything is written to it: empty, at version 0."""
         return self.blank(namespace, 0)
 
-    def states(self, tx: ReadTransaction, record: NamespaceRecord) -> StateIndex:
-        """The namespace's prototypes, at least those that `record` counts."""
-        return self._worlds.index(tx, record)
+    def states(self, tx: ReadTransaction, record: NamespaceRecord, *, at_once: bool = False) -> StateIndex:
+        """As `Worlds.index`."""
+        return self._worlds.index(tx, record, at_once=at_once)
 
-    def action(self, tx: ReadTransaction, record: NamespaceRecord, number: int) -> Json:
-        """The primitive action of this number, which there is."""
-        return self._worlds.action(tx, record, number)
+    def action(self, tx: ReadTransaction, record: NamespaceRecord, number: int, *, at_once: bool = False) -> Json:
+        """As `Worlds.action`."""
+        return self._worlds.action(tx, record, number, at_once=at_once)
 
     def opened(self, tx: ReadTransaction, namespace: Namespace) -> NamespaceRecord:
         """The namespace; where it holds nothing, a new beginning with this process's learning settings."""

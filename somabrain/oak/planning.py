@@ -9,8 +9,8 @@ from somabrain.oak.learning import similarity
 from somabrain.oak.learning.prototypes import Goals, Match
 from somabrain.oak.model import Facts, Json, Option, Plan, Reason, Source, State
 from somabrain.oak.option_manager import OptionManager
-from somabrain.oak.planner import Candidate, Decision, Distances, act, candidates, nearest, plan, untried
-from somabrain.oak.worlds import World, Worlds
+from somabrain.oak.planner import Candidate, Decision, Distances, act, candidates, plan, untried
+from somabrain.oak.worlds import NotAtHandError, World, Worlds
 from somabrain.ports import NamespaceRecord, ReadTransaction
 from somabrain.tenancy import Namespace
 
@@ -116,9 +116,16 @@ class Planning:
         max_options: int | None,
         alternatives: int,
         mode: str,
+        at_once: bool = False,
     ) -> Answer:
-        """The plan from `start` to `target`, or to what is untried. Finding none is an answer."""
-        query = self._query(tx, namespace, start, target, threshold=threshold, exploring=mode == EXPLORE)
+        """The plan from `start` to `target`, or to what is untried. Finding none is an answer.
+
+        Raises `NotAtHandError` where it is wanted at once and takes more than a look at what is kept.
+        """
+        if at_once and alternatives:
+            raise NotAtHandError
+        exploring = mode == EXPLORE
+        query = self._query(tx, namespace, start, target, threshold=threshold, exploring=exploring, at_once=at_once)
         found = plan(
             query.distances,
             start=None if query.own is None else query.own.number,
@@ -126,7 +133,7 @@ class Planning:
             max_options=self._max_options if max_options is None else max_options,
             alternatives=alternatives,
         )
-        return _answer(query, found, start, exploring=mode == EXPLORE)
+        return _answer(query, found, start, exploring=exploring)
 
     def act(
         self,
@@ -139,12 +146,15 @@ class Planning:
         threshold: float | None,
         top_k: int,
         mode: str,
+        at_once: bool = False,
     ) -> Doing:
         """What to do in `state` on the way to `target`, with `running` the option that was begun, if any (DESIGN §6.9).
 
-        Exploring, it goes to the nearest state in which something is untried, and tries that (§6.8).
+        Exploring, it goes to the nearest state in which something is untried, and tries that (§6.8). Raises as `plan`.
         """
-        query = self._query(tx, namespace, state, target, threshold=threshold, exploring=mode == EXPLORE)
+        query = self._query(
+            tx, namespace, state, target, threshold=threshold, exploring=mode == EXPLORE, at_once=at_once
+        )
         world, at = query.world, None if query.own is None else query.own.number
         if mode == EXPLORE and not query.at_target and (at is None or at in query.distances.goals):
             return _tried(world, at)
@@ -179,9 +189,10 @@ class Planning:
         *,
         threshold: float | None,
         exploring: bool,
+        at_once: bool,
     ) -> _Query:
         record = tx.namespace(namespace) or self._manager.unseen(namespace)
-        world = self._worlds.world(tx, record)
+        world = self._worlds.world(tx, record, at_once=at_once)
         least = self._least(target) if threshold is None else threshold
         known = record.learning.state_similarity
         closest = world.index.closest(state, world.limit)
@@ -259,7 +270,7 @@ def _answer(query: _Query, found: Plan, start: State, *, exploring: bool) -> Ans
     steps = [step for route in routes for step in route.steps]
     numbers = {number for step in steps for number in (step.start, step.end)}
     unknown = found.reason is Reason.UNKNOWN_START
-    likest = world.index.nearest(start, NEAREST_STATES, world.limit) if unknown else ()
+    likest = world.likest(start, NEAREST_STATES) if unknown else ()
     best = max((match.similarity for match in (query.closest, *likest) if match is not None), default=0.0)
     return Answer(
         plan=found,
@@ -278,10 +289,9 @@ def _answer(query: _Query, found: Plan, start: State, *, exploring: bool) -> Ans
 def _frontier(world: World, own: Match | None) -> tuple[Unexplored, ...]:
     """Known states worth exploring, those first that are cheapest to reach."""
     start = None if own is None else own.number
-    numbers = nearest(world.graph, sorted(world.frontier().goals), start, NEAREST_STATES)
     return tuple(
         Unexplored(number=number, state=world.index.state(number), actions=_untried(world, number))
-        for number in numbers
+        for number in world.unexplored(start, NEAREST_STATES)
     )
 
 

@@ -6,9 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from somabrain.oak.learning import Calibration, calibration, similarity
-from somabrain.oak.model import EVERYONE, Chance, Json, Odds, Prediction, Score, State, bucket
+from somabrain.oak.model import EVERYONE, Chance, Json, Odds, Prediction, Score, State, Vector, bucket
 from somabrain.oak.option_manager import OptionManager
 from somabrain.oak.planner import Question, chances, odds
+from somabrain.oak.worlds import AT_ONCE_STATES, NotAtHandError
 from somabrain.ports import ReadTransaction, TallyQuery, WriteTransaction
 from somabrain.tenancy import Namespace
 
@@ -53,10 +54,15 @@ class Predicting:
         self._manager = manager
         self._confidence_z = confidence_z
 
-    def predict(self, tx: ReadTransaction, namespace: Namespace, asked: Asked) -> Foretold:
-        """The odds now. A state that meets the target has got there, whatever the counts say."""
+    def predict(self, tx: ReadTransaction, namespace: Namespace, asked: Asked, *, at_once: bool = False) -> Foretold:
+        """The odds now. A state that meets the target has got there, whatever the counts say.
+
+        Raises `NotAtHandError` where they are wanted at once and take more than a look at what is kept.
+        """
         record = tx.namespace(namespace) or self._manager.unseen(namespace)
-        states = self._manager.states(tx, record)
+        if at_once and isinstance(asked.state, Vector) and record.prototypes > AT_ONCE_STATES:
+            raise NotAtHandError
+        states = self._manager.states(tx, record, at_once=at_once)
         own = states.assigned(asked.state, record.learning.state_similarity, record.prototypes)
         at = None if own is None else own.number
         question = Question(state=at, agent=asked.agent, steps_taken=asked.steps_taken, steps_left=asked.steps_left)
@@ -70,7 +76,7 @@ class Predicting:
             likely = chances(at, tallies, tried, found.success_probability, CANDIDATES_MAX)
         return Foretold(
             odds=found,
-            candidates=tuple((self._manager.action(tx, record, one.action), one) for one in likely),
+            candidates=tuple((self._manager.action(tx, record, one.action, at_once=at_once), one) for one in likely),
             model_version=record.model_version,
         )
 

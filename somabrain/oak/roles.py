@@ -77,14 +77,22 @@ class Roles:
             return {key: self.bind(item) for key, item in value.items()}
         return value
 
-    def restore(self, value: Json) -> tuple[Json, frozenset[str]]:
-        """The stored value with this request's values put back, and the names that have none; they stay `$name`."""
-        unbound: set[str] = set()
-        return self._restored(value, unbound), frozenset(unbound)
+    def restore(self, value: Json, unbound: set[str]) -> Json:
+        """The stored value with this request's values put back; to `unbound` come the names that have none.
+
+        They stay `$name`.
+        """
+        if isinstance(value, str):
+            return self._unbound(value, unbound) if "$" in value else value
+        if isinstance(value, list):
+            return [self.restore(item, unbound) for item in value]
+        if isinstance(value, Mapping):
+            return {key: self.restore(item, unbound) for key, item in value.items()}
+        return value
 
     def told(self, value: Json) -> Json:
         """As `restore`, without the names."""
-        return self._restored(value, set())
+        return self.restore(value, set())
 
     def _bound(self, text: str) -> str:
         if text in self._digits:
@@ -102,15 +110,6 @@ class Roles:
             if word.text in text:
                 spans = sorted([*spans, *_free(word, text, spans)])
         return spans
-
-    def _restored(self, value: Json, unbound: set[str]) -> Json:
-        if isinstance(value, str):
-            return self._unbound(value, unbound) if "$" in value else value
-        if isinstance(value, list):
-            return [self._restored(item, unbound) for item in value]
-        if isinstance(value, Mapping):
-            return {key: self._restored(item, unbound) for key, item in value.items()}
-        return value
 
     def _unbound(self, text: str, unbound: set[str]) -> RoleValue:
         whole = _WHOLE.fullmatch(text)

@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
 from somabrain.oak.changes import Change
 from somabrain.oak.ids import FRONTIER, GOAL_PREFIX, state_id
 from somabrain.oak.learning import StateIndex, patched, primitive_table, row_table, updated
-from somabrain.oak.learning.prototypes import Goals
+from somabrain.oak.learning.prototypes import Goals, Match
 from somabrain.oak.model import (
     Facts,
     Json,
@@ -29,7 +29,7 @@ from somabrain.oak.model import (
     State,
     Status,
 )
-from somabrain.oak.planner import Distances, Graph, LocalOption, compile_graph, frontier, toward
+from somabrain.oak.planner import Distances, Graph, LocalOption, compile_graph, frontier, nearest, route_kernel, toward
 from somabrain.oak.subtasks import Dynamics, Subtask, dynamics, solve
 from somabrain.ports import NamespaceRecord, ReadTransaction
 from somabrain.recent import Recent
@@ -37,7 +37,20 @@ from somabrain.recent import Recent
 CHANGES_MAX = 64
 """Journal rows that a kept world is brought up to date with; after more of them it is compiled afresh."""
 
+AT_ONCE_STATES, AT_ONCE_LIKENESSES = 10_000, 1_000
+"""Prototypes of the largest namespaces in which the nearest, and those with facts in common, are found at once."""
+
+AT_ONCE_EDGES, AT_ONCE_EDGES_PLAIN = 20_000, 2_000
+"""Edges of the largest graph that is searched at once: by array operations or compiled, and by plain Python."""
+
+ACCELERATED_EDGES = 1_000
+"""Edges from which a graph is worth compiled kernels: to search it in plain Python keeps other threads waiting."""
+
 _NOT_OF_THE_MODEL = frozenset({Change.MEMORY_STORED, Change.MEMORY_FORGOTTEN})
+
+
+class NotAtHandError(Exception):
+    """The answer takes more than a look at what is kept: it is to be asked for where others need not wait for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +79,19 @@ class World:
     local: LocalSettings
     _goals: Recent[tuple[str | bytes, float], Goals]
     _distances: Recent[tuple[str, tuple[int, ...]], Distances]
+    _at_once: bool = False
+
+    def at_once(self) -> World:
+        """The same, but what would take a while raises `NotAtHandError`, as this does where little is quick."""
+        if self.limit > AT_ONCE_STATES or self.graph.weight.size > AT_ONCE_EDGES:
+            raise NotAtHandError
+        return replace(self, _at_once=True)
 
     def goals(self, target: State, threshold: float, state_similarity: float) -> Goals:
         """The prototypes that meet `target`, with the one that it belongs to itself (DESIGN §6.1)."""
         key = target.canonical if isinstance(target, Facts) else target.data
-        return self._goals.get((key, threshold), lambda: self._meeting(target, threshold, state_similarity))
+        make = _refused if self._at_once else lambda: self._meeting(target, threshold, state_similarity)
+        return self._goals.get((key, threshold), make)
 
     def _meeting(self, target: State, threshold: float, state_similarity: float) -> Goals:
         met = self.index.meeting(target, threshold, self.limit)
@@ -82,13 +103,25 @@ class World:
     def distances(self, goals: tuple[int, ...], target: State) -> Distances:
         """Distances and policy values toward the prototypes that meet `target`."""
         option_id = state_id(GOAL_PREFIX, target)
-        return self._distances.get(
-            (option_id, goals), lambda: toward(self.graph, goals, local=self._local(option_id, goals))
-        )
+        make = _refused if self._at_once else lambda: toward(self.graph, goals, local=self._local(option_id, goals))
+        return self._distances.get((option_id, goals), make)
 
     def frontier(self) -> Distances:
         """Distances to the known states in which an action of the namespace is untried (DESIGN §6.8)."""
-        return self._distances.get((FRONTIER, ()), lambda: toward(self.graph, frontier(self.table)))
+        make = _refused if self._at_once else lambda: toward(self.graph, frontier(self.table))
+        return self._distances.get((FRONTIER, ()), make)
+
+    def unexplored(self, start: int | None, count: int) -> tuple[int, ...]:
+        """The known states of `frontier` that are cheapest to reach from `start`."""
+        if self._at_once and not route_kernel.compiled and self.graph.weight.size > AT_ONCE_EDGES_PLAIN:
+            raise NotAtHandError
+        return nearest(self.graph, sorted(self.frontier().goals), start, count)
+
+    def likest(self, state: State, count: int) -> tuple[Match, ...]:
+        """The known states most like `state`."""
+        if self._at_once and self.limit > AT_ONCE_LIKENESSES:
+            raise NotAtHandError
+        return self.index.nearest(state, count, self.limit)
 
     def _local(self, option_id: str, goals: tuple[int, ...]) -> LocalOption | None:
         if not goals or not self.dynamics.start.size:
@@ -120,6 +153,10 @@ class World:
         if place == model.start.size or model.start[place] != at:
             return None
         return self.table.action_ids[int(model.action[place])]
+
+
+def _refused() -> NoReturn:
+    raise NotAtHandError
 
 
 def _primitive(option: Option) -> bool:
@@ -161,7 +198,8 @@ class Worlds:
     ) -> None:
         """`parameters.time_price` is replaced by each namespace's own.
 
-        `accelerate` is called when a world is compiled that episodes taught: its kernels will be of use.
+        `accelerate` is called when a world is compiled that episodes taught, or of a large graph: its kernels will be
+        of use.
         """
         self._dimension = dimension
         self._parameters = parameters
@@ -170,10 +208,15 @@ class Worlds:
         self._goal_sets_max = goal_sets_max
         self._slots: Recent[tuple[str, str, int], _Slot] = Recent(namespaces_max)
 
-    def index(self, tx: ReadTransaction, record: NamespaceRecord) -> StateIndex:
-        """The namespace's prototypes, at least those that `record` counts."""
+    def index(self, tx: ReadTransaction, record: NamespaceRecord, *, at_once: bool = False) -> StateIndex:
+        """The namespace's prototypes, at least those that `record` counts.
+
+        Raises `NotAtHandError` where they are wanted at once and some are not known yet.
+        """
         slot = self._slot(tx, record)
         if len(slot.index) < record.prototypes:
+            if at_once:
+                raise NotAtHandError
             with slot.lock:
                 self._catch_up(slot, tx, record)
         return slot.index
@@ -188,23 +231,30 @@ class Worlds:
                     slot.actions[option_id] = number
         return slot.actions
 
-    def action(self, tx: ReadTransaction, record: NamespaceRecord, number: int) -> Json:
-        """The primitive action of a number that `record` counts."""
+    def action(self, tx: ReadTransaction, record: NamespaceRecord, number: int, *, at_once: bool = False) -> Json:
+        """The primitive action of a number that `record` counts. Raises as `index`."""
         slot = self._slot(tx, record)
         if number not in slot.taken:
+            if at_once:
+                raise NotAtHandError
             wanted = next(name for name, known in self.actions(tx, record).items() if known == number)
             option = tx.option(record.namespace, wanted)
             slot.taken[number] = None if option is None else option.spec.policy["action"]
         return slot.taken[number]
 
-    def world(self, tx: ReadTransaction, record: NamespaceRecord) -> World:
-        """The namespace as `record`'s model version has it; one never written to is not kept."""
-        if record.model_version == 0:
-            return self._compiled(self._new_slot(), tx, record)
-        slot = self._slot(tx, record)
+    def world(self, tx: ReadTransaction, record: NamespaceRecord, *, at_once: bool = False) -> World:
+        """The namespace as `record`'s model version has it; one never written to is not kept.
+
+        Raises `NotAtHandError` where it is wanted at once and would have to be compiled; so do that world's methods.
+        """
+        slot = self._slot(tx, record) if record.model_version else self._new_slot()
         world = slot.world
         if world is not None and world.model_version == record.model_version:
-            return world
+            return world.at_once() if at_once else world
+        if at_once:
+            raise NotAtHandError
+        if record.model_version == 0:
+            return self._compiled(slot, tx, record)
         with slot.lock:
             world = slot.world
             if world is None or world.model_version != record.model_version:
@@ -242,6 +292,9 @@ class Worlds:
             action_ids=table.action_ids,
             prediction_weight=self._local.prediction_weight,
         )
+        graph = compile_graph(rows, replace(self._parameters, time_price=record.learning.time_price))
+        if graph.weight.size > ACCELERATED_EDGES:
+            self._accelerate()
         return World(
             model_version=record.model_version,
             index=slot.index,
@@ -250,7 +303,7 @@ class Worlds:
             models=models,
             table=table,
             dynamics=dyn,
-            graph=compile_graph(rows, replace(self._parameters, time_price=record.learning.time_price)),
+            graph=graph,
             local=self._local,
             _goals=Recent(self._goal_sets_max),
             _distances=Recent(self._goal_sets_max),

@@ -241,6 +241,10 @@ class Store(Protocol):
         """A snapshot. Raises `StoreUnavailableError`."""
         ...
 
+    def reads_at_once(self) -> bool:
+        """Whether a read that begins now waits for no other process and no other thread."""
+        ...
+
     def write(self, tenant: TenantId) -> AbstractContextManager[WriteTransaction]:
         """The tenant's only writer until the block ends; commits at its end, rolls back on an exception.
 

@@ -21,6 +21,7 @@ from sqlalchemy.exc import (
     ProgrammingError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import QueuePool
 
 from somabrain.errors import ConfigurationError, StoreUnavailableError
 from somabrain.store.statements import insert_missing
@@ -37,6 +38,9 @@ _DEFECTS = (IntegrityError, ProgrammingError, DataError)
 
 PREPARE_SUFFIX = ".prepare.lock"
 """What the lock file of `prepare` has after the name of SQLite's database file."""
+
+CACHE_KIB = 16_384
+"""Most that each connection to SQLite keeps of its file; the pool hands out first what was used last."""
 
 _POLL_S = 0.01
 _MS_PER_S = 1000
@@ -56,7 +60,10 @@ class Database:
     """One database. Thread-safe. Opens at `prepare`, which also migrates it."""
 
     def __init__(self, url: str, *, pool_size: int, timeout_s: float) -> None:
-        """Raises `ConfigurationError` for a URL that is not SQLite's or PostgreSQL's."""
+        """`pool_size` connections at most, and one more of SQLite's that is kept for reading.
+
+        Raises `ConfigurationError` for a URL that is not SQLite's or PostgreSQL's.
+        """
         try:
             parsed = make_url(url)
         except ArgumentError:
@@ -76,11 +83,14 @@ class Database:
             {} if self.sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         )
         self._writer = threading.Lock()
+        self._reader = threading.Lock()
+        self._kept: Connection | None = None
         self.engine: Engine = create_engine(
             parsed,
-            pool_size=pool_size,
+            pool_size=pool_size + self.sqlite,
             max_overflow=0,
             pool_timeout=timeout_s,
+            pool_use_lifo=True,
             pool_pre_ping=not self.sqlite,
             connect_args=self._connect_arguments(),
         )
@@ -99,11 +109,41 @@ class Database:
             "options": f"-c lock_timeout={deadline_ms} -c idle_in_transaction_session_timeout={deadline_ms * 2}",
         }
 
+    def at_hand(self) -> bool:
+        """Whether it is a file here, and one of its connections is free."""
+        pool = self.engine.pool
+        return isinstance(pool, QueuePool) and self.sqlite and pool.checkedout() < pool.size()
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction with a snapshot of its own, never waiting for writers. Raises `StoreUnavailableError`."""
-        with _named_failures(), self.engine.connect() as connection:
+        if self.sqlite and self._reader.acquire(blocking=False):
+            try:
+                with self._read_again() as connection:
+                    yield connection
+            finally:
+                self._reader.release()
+            return
+        with _named_failures(self.engine.dialect.dbapi), self.engine.connect() as connection:
             yield connection.execution_options(**self._snapshot)
+
+    @contextmanager
+    def _read_again(self) -> Iterator[Connection]:
+        """On a connection that stays out of the pool: taking one from there and giving it back is half of a short read.
+
+        One that failed is not used again.
+        """
+        connection, self._kept = self._kept, None
+        with _named_failures(self.engine.dialect.dbapi):
+            if connection is None:
+                connection = self.engine.connect()
+            try:
+                yield connection
+                connection.rollback()
+            except BaseException:
+                connection.close()
+                raise
+        self._kept = connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -115,7 +155,7 @@ class Database:
             raise StoreUnavailableError
         try:
             with (
-                _named_failures(),
+                _named_failures(self.engine.dialect.dbapi),
                 self.engine.connect().execution_options(immediate=True) as connection,
                 connection.begin(),
             ):
@@ -202,6 +242,10 @@ class Database:
 
     def close(self) -> None:
         """Closes every connection."""
+        with self._reader:
+            if self._kept is not None:
+                self._kept.close()
+                self._kept = None
         self.engine.dispose()
 
 
@@ -215,24 +259,26 @@ def _locked(lock: IO[bytes]) -> bool:
 
 
 @contextmanager
-def _named_failures() -> Iterator[None]:
+def _named_failures(driver: Any) -> Iterator[None]:
+    """`driver`: the DB-API module (PEP 249), whose errors come from statements that SQLAlchemy did not pass on."""
     try:
         yield
-    except _DEFECTS:
+    except (*_DEFECTS, driver.IntegrityError, driver.ProgrammingError, driver.DataError):
         raise
-    except (DatabaseError, InterfaceError, PoolTimeoutError) as error:
+    except (DatabaseError, InterfaceError, PoolTimeoutError, driver.DatabaseError, driver.InterfaceError) as error:
         raise StoreUnavailableError from error
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"cache_size=-{CACHE_KIB}"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
     immediate = connection.get_execution_options().get("immediate", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    driver: Any = connection.connection.driver_connection
+    driver.execute("BEGIN IMMEDIATE" if immediate else "BEGIN").close()
 
 
 def _configure_postgresql(connection: Any, _record: Any) -> None:

@@ -70,7 +70,7 @@ class SqlOdds:
             self._connection, in_tenant=self._tenant.value, in_namespace=namespace.value, in_state=state
         )
         return [
-            Tried(action, sum(count for _, count in COUNTED.iter_unpack(outcomes)), episodes or 0, successes or 0)
+            Tried(action, _executions(outcomes), episodes or 0, successes or 0)
             for action, outcomes, episodes, successes in rows
         ]
 
@@ -196,6 +196,13 @@ class SqlOddsWriter(SqlOdds):
 
     def _put(self, table: Table, namespace: Namespace, rows: Sequence[dict[str, Any]]) -> None:
         self._upserts[table.name].put(self._connection, rows, **self._owner(namespace))
+
+
+def _executions(outcomes: bytes) -> int:
+    """How often an action was taken. Most have one outcome from a state."""
+    if len(outcomes) == COUNTED.size:
+        return int(COUNTED.unpack(outcomes)[1])
+    return sum(count for _, count in COUNTED.iter_unpack(outcomes))
 
 
 def _key(agent: str) -> bytes:

@@ -69,9 +69,10 @@ class Upsert:
 
 
 class Read:
-    """A SELECT of every request, whose text is made once for each kind of engine.
+    """A SELECT of every request, whose text is made once for each kind of engine, and asked of the driver itself.
 
-    Rows come as the driver has them, so every column must be of a type that it gives as it is.
+    Rows come as the driver has them, so every column must be of a type that it gives as it is. What SQLAlchemy does
+    around a statement takes ten times as long as SQLite takes to find a few rows.
     """
 
     def __init__(self, statement: Select[Any] | CompoundSelect[Any]) -> None:
@@ -79,15 +80,19 @@ class Read:
         self._statement = statement
         self._made: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any], Mapping[str, Any]]] = {}
 
-    def rows(self, connection: Connection, **asked: Any) -> Sequence[Any]:
-        """All rows for the parameters."""
+    def rows(self, connection: Connection, **asked: Any) -> list[tuple[Any, ...]]:
+        """All rows for the parameters, of the columns in the order of the statement."""
         dialect = connection.dialect
         made = self._made.get(dialect.name)
         if made is None:
             compiled = self._statement.compile(dialect=dialect)
             made = self._made[dialect.name] = compiled.string, _binder(compiled), dict(compiled.params)
         text, bound, constants = made
-        return connection.exec_driver_sql(text, bound({**constants, **asked})).all()
+        if not connection.in_transaction():
+            connection.begin()
+        driver: Any = connection.connection.driver_connection
+        rows: list[tuple[Any, ...]] = driver.execute(text, bound({**constants, **asked})).fetchall()
+        return rows
 
 
 def documents(result: CursorResult[Any]) -> list[dict[str, Any]]:

@@ -66,6 +66,10 @@ class SqlStore:
         with self._database.reading() as connection:
             yield SqlReader(connection, tenant)
 
+    def reads_at_once(self) -> bool:
+        """As `Store.reads_at_once`."""
+        return self._database.at_hand()
+
     @contextmanager
     def write(self, tenant: TenantId) -> Iterator[WriteTransaction]:
         """As `Store.write`: the tenant's row is locked first, so its writers queue there."""
@@ -125,6 +129,9 @@ OWNED = (
 """What a namespace holds, its record and memories apart."""
 
 
+NAMESPACE_COLUMNS = tuple(t.namespaces.columns.keys())
+
+
 class SqlReader:
     """`ReadTransaction` on a connection."""
 
@@ -159,7 +166,7 @@ class SqlReader:
     def namespace(self, namespace: Namespace) -> NamespaceRecord | None:
         """As the port."""
         found = sql.NAMESPACE.rows(self._connection, **self._key(namespace))
-        return codec.namespace_of(dict(found[0]._mapping)) if found else None  # noqa: SLF001 - public in SQLAlchemy
+        return codec.namespace_of(dict(zip(NAMESPACE_COLUMNS, found[0], strict=True))) if found else None
 
     def namespaces(self) -> list[NamespaceRecord]:
         """As the port."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -41,12 +42,18 @@ def facts(values: Mapping[str, Scalar]) -> Facts:
             message = f"the fact {name!r} is beyond ±(2^53 - 1)"
             raise NumberOutOfRangeError(message, loc=("features", name))
     try:
-        entries = frozenset(rfc8785.dumps([name, value]).decode() for name, value in values.items())
+        entries = frozenset(_entry(name, value) for name, value in values.items())
         canonical = rfc8785.dumps(dict(values)).decode()
     except rfc8785.CanonicalizationError:
         message = "a fact holds a lone surrogate, which is no Unicode text"
         raise InvalidRequestError(message, loc=("features",)) from None
     return Facts(values=json.loads(canonical), canonical=canonical, entries=entries)
+
+
+@lru_cache(maxsize=8192, typed=True)
+def _entry(name: str, value: Scalar) -> str:
+    """A fact by RFC 8785. An agent's states differ in few of theirs from one step to the next."""
+    return rfc8785.dumps([name, value]).decode()
 
 
 ANYWHERE = facts({})

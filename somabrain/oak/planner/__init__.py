@@ -13,6 +13,7 @@ from somabrain.oak.planner.graph import Graph, compile_graph
 from somabrain.oak.planner.local import LocalOption
 from somabrain.oak.planner.odds import Question, chances, odds
 from somabrain.oak.planner.plans import plan
+from somabrain.oak.planner.settling import route_kernel
 
 __all__ = [
     "Candidate",
@@ -29,6 +30,7 @@ __all__ = [
     "nearest",
     "odds",
     "plan",
+    "route_kernel",
     "toward",
     "untried",
 ]

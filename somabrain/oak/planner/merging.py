@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -84,9 +85,9 @@ class Merged:
         if row < 0 and self.local is not None:
             return self.local.end(int(self.goal_local[edge - edges]), self.goals)
         span = slice(int(rows.offset[row]), int(rows.offset[row + 1]))
-        outcome = rows.outcome[span]
-        chance = np.where(np.isin(outcome, list(self.goals)), rows.probability[span], -1)
-        return int(outcome[np.argmax(chance)])
+        outcomes = zip(rows.outcome[span].tolist(), rows.probability[span].tolist(), strict=True)
+        end: int = max((one for one in outcomes if one[0] in self.goals), key=itemgetter(1))[0]
+        return end
 
 
 class _Entries(NamedTuple):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 from somabrain.oak.model import (
@@ -91,17 +92,19 @@ def chances(
     `probability`: the odds of the run there. An action moves them as its episodes' odds differ from those of all there.
     """
     here = _Known(tallies).run(state)
-    before, found = here.shrunk(EVEN), []
+    before = here.shrunk(EVEN)
     shift = _logit(probability) - _logit(before)
-    for action, executions, episodes, successes in tried:
+
+    @cache
+    def moved(episodes: int, successes: int) -> float:
         taken = _Counts(episodes, successes, 0)
         rate = taken.shrunk(here.less(taken).shrunk(EVEN))
-        moved = probability if rate == before else _logistic(_logit(rate) + shift)
-        found.append((-moved, -executions, action))
-    found.sort()
+        return probability if rate == before else _logistic(_logit(rate) + shift)
+
+    found = sorted(tried, key=lambda one: (-moved(one.episodes, one.successes), -one.executions, one.action))
     return [
-        Chance(action=action, success_probability=-moved, executions=-executions)
-        for moved, executions, action in found[:most]
+        Chance(action=one.action, success_probability=moved(one.episodes, one.successes), executions=one.executions)
+        for one in found[:most]
     ]
 
 

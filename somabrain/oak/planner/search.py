@@ -13,7 +13,7 @@ import numpy as np
 
 from somabrain.oak.planner.graph import Graph, Ints
 from somabrain.oak.planner.merging import UNREACHED, Merged, Prices
-from somabrain.oak.planner.settling import route_kernel, settled
+from somabrain.oak.planner.settling import route_kernel, settled, walk_kernel
 
 Path = tuple[int, ...]
 """Edges in order, numbered as `Merged` says; the last one leads into the merged goal."""
@@ -89,6 +89,19 @@ def best_hops(found: Sequence[Ints], start: int) -> int | None:
 
 def walk(merged: Merged, prices: Prices, labels: Labels, start: int) -> Path:
     """The canonical path from `start`, which must reach the goal."""
+    if walk_kernel.compiled:
+        graph = merged.graph
+        edges = walk_kernel(
+            prices.edges,
+            merged.goal_source,
+            prices.goal_edges,
+            graph.outgoing_at,
+            graph.outgoing,
+            graph.edge_target,
+            *labels,
+            start,
+        )
+        return tuple(edges.tolist())
     path: list[int] = []
     vertex = start
     for hops in range(int(labels.hops[start]), 0, -1):

@@ -153,6 +153,22 @@ def route_kernel(  # noqa: PLR0917 - called by position
     for goal in goals:
         cost[goal] = 0
     settle_kernel(at, source, weight, goal_source, goal_weight, cost, hops, start)
+    return walk_kernel(weight, goal_source, goal_weight, outgoing_at, outgoing, target, cost, hops, start)
+
+
+@kernel(f"int64[::1]({PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, int64)")
+def walk_kernel(  # noqa: PLR0917 - called by position
+    weight: Ints,
+    goal_source: Ints,
+    goal_weight: Ints,
+    outgoing_at: Ints,
+    outgoing: Ints,
+    target: Ints,
+    cost: Ints,
+    hops: Ints,
+    start: int,
+) -> Ints:
+    """The edges of the canonical path from `start` along labels that are settled on it, none without a path."""
     length = hops[start]
     path = np.empty(length, np.int64)
     v = start
@@ -170,5 +186,5 @@ def route_kernel(  # noqa: PLR0917 - called by position
         edge = np.searchsorted(goal_source, v)
         while goal_weight[edge] != cost[v]:
             edge += 1
-        path[length - 1] = source.size + edge
+        path[length - 1] = weight.size + edge
     return path
