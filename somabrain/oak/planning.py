@@ -126,12 +126,12 @@ class Planning:
             raise NotAtHandError
         exploring = mode == EXPLORE
         query = self._query(tx, namespace, start, target, threshold=threshold, exploring=exploring, at_once=at_once)
+        number = None if query.own is None else query.own.number
+        most = self._max_options if max_options is None else max_options
+        if number is not None and (query.distances.hops(number) or 0) > most:
+            query.world.about_to_search()
         found = plan(
-            query.distances,
-            start=None if query.own is None else query.own.number,
-            at_target=query.at_target,
-            max_options=self._max_options if max_options is None else max_options,
-            alternatives=alternatives,
+            query.distances, start=number, at_target=query.at_target, max_options=most, alternatives=alternatives
         )
         return _answer(query, found, start, exploring=exploring)
 
@@ -195,7 +195,7 @@ class Planning:
         world = self._worlds.world(tx, record, at_once=at_once)
         least = self._least(target) if threshold is None else threshold
         known = record.learning.state_similarity
-        closest = world.index.closest(state, world.limit)
+        closest = world.closest(state)
         likeness = similarity(state, target)
         meets = likeness is not None and likeness >= least
         if exploring:

@@ -28,6 +28,7 @@ from somabrain.oak.model import (
     Source,
     State,
     Status,
+    Vector,
 )
 from somabrain.oak.planner import Distances, Graph, LocalOption, compile_graph, frontier, nearest, route_kernel, toward
 from somabrain.oak.subtasks import Dynamics, Subtask, dynamics, solve
@@ -82,10 +83,14 @@ class World:
     _at_once: bool = False
 
     def at_once(self) -> World:
-        """The same, but what would take a while raises `NotAtHandError`, as this does where little is quick."""
-        if self.limit > AT_ONCE_STATES or self.graph.weight.size > AT_ONCE_EDGES:
-            raise NotAtHandError
+        """The same, but what would take a while raises `NotAtHandError`."""
         return replace(self, _at_once=True)
+
+    def closest(self, state: State) -> Match | None:
+        """As `StateIndex.closest`."""
+        if self._at_once and isinstance(state, Vector) and self.limit > AT_ONCE_STATES:
+            raise NotAtHandError
+        return self.index.closest(state, self.limit)
 
     def goals(self, target: State, threshold: float, state_similarity: float) -> Goals:
         """The prototypes that meet `target`, with the one that it belongs to itself (DESIGN §6.1)."""
@@ -111,10 +116,15 @@ class World:
         make = _refused if self._at_once else lambda: toward(self.graph, frontier(self.table))
         return self._distances.get((FRONTIER, ()), make)
 
+    def about_to_search(self, *, plain: bool = False) -> None:
+        """Raises `NotAtHandError` where to search the graph takes a while; `plain`: array operations don't do it."""
+        slow = plain and not route_kernel.compiled
+        if self._at_once and self.graph.weight.size > (AT_ONCE_EDGES_PLAIN if slow else AT_ONCE_EDGES):
+            raise NotAtHandError
+
     def unexplored(self, start: int | None, count: int) -> tuple[int, ...]:
         """The known states of `frontier` that are cheapest to reach from `start`."""
-        if self._at_once and not route_kernel.compiled and self.graph.weight.size > AT_ONCE_EDGES_PLAIN:
-            raise NotAtHandError
+        self.about_to_search(plain=True)
         return nearest(self.graph, sorted(self.frontier().goals), start, count)
 
     def likest(self, state: State, count: int) -> tuple[Match, ...]:
