@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import following, loads, planning, routes, serving, spent
+from benchmarks import following, loads, planning, routes, serving, spent, tenants
 from benchmarks.figures import Figure, machine, show
 
 SUITES: Mapping[str, Callable[[], list[Figure]]] = {
     "planning": planning.measure,
     "routes": routes.measure,
     "following": following.measure,
+    "tenants": tenants.measure,
     "serving": serving.measure,
     "loads": loads.measure,
 }

@@ -107,7 +107,12 @@ class Settings(BaseSettings):
     oak_policy_sweeps_max: int = Field(
         10_000, ge=1, le=1_000_000, description="Sweeps of the policy's value iteration at the most."
     )
-    oak_graph_cache_namespaces: int = Field(64, ge=1, le=100_000, description="Compiled namespaces kept in memory.")
+    oak_graph_cache_namespaces: int = Field(4096, ge=1, le=100_000, description="Compiled namespaces kept in memory.")
+    oak_graph_cache_bytes: int = Field(
+        1_073_741_824,
+        ge=1,
+        description="Memory of compiled namespaces, estimated, bytes; the one used last is kept whatever it takes.",
+    )
     oak_goal_cache_sets: int = Field(64, ge=1, le=100_000, description="Goal sets kept for each compiled namespace.")
 
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite under SOMABRAIN_DATA_DIR.")

@@ -181,6 +181,7 @@ def open_services(settings: Settings) -> Iterator[Services]:
         embedder.warm()
         worlds, limits, metrics, store = open_worlds(settings), oak_limits(settings), Metrics(), SqlStore(database)
         manager = OptionManager(limits=limits, worlds=worlds)
+        metrics.graph_cache.set_function(lambda: worlds.bytes)
         metrics.register(
             OptionGauges(
                 Census(database).figures,

@@ -111,6 +111,7 @@ def open_worlds(settings: Settings) -> Worlds:
         ),
         accelerate=ACCELERATOR.want,
         namespaces_max=settings.oak_graph_cache_namespaces,
+        bytes_max=settings.oak_graph_cache_bytes,
         goal_sets_max=settings.oak_goal_cache_sets,
     )
 

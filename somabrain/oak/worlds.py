@@ -31,6 +31,7 @@ from somabrain.oak.model import (
     Vector,
 )
 from somabrain.oak.planner import Distances, Graph, LocalOption, compile_graph, frontier, nearest, route_kernel, toward
+from somabrain.oak.sizes import size_of
 from somabrain.oak.subtasks import Dynamics, Subtask, dynamics, solve
 from somabrain.ports import NamespaceRecord, ReadTransaction
 from somabrain.recent import Recent
@@ -81,6 +82,11 @@ class World:
     _goals: Recent[tuple[str | bytes, float], Goals]
     _distances: Recent[tuple[str, tuple[int, ...]], Distances]
     _at_once: bool = False
+
+    @property
+    def worked_out(self) -> int:
+        """Bytes of what was worked out for goals by now, estimated."""
+        return self._goals.weight + self._distances.weight
 
     def at_once(self) -> World:
         """The same, but what would take a while raises `NotAtHandError`."""
@@ -165,6 +171,11 @@ class World:
         return self.table.action_ids[int(model.action[place])]
 
 
+def _size_of_distances(distances: Distances) -> int:
+    local = distances.merged.local
+    return size_of(distances, distances.graph, None if local is None else local.dynamics)
+
+
 def _refused() -> NoReturn:
     raise NotAtHandError
 
@@ -191,6 +202,8 @@ class _Slot:
     table: _Versioned | None = None
     models: dict[str, tuple[int, OptionModel]] = field(default_factory=dict)
     world: World | None = None
+    bytes: int = 0
+    """of all of it, what the world works out for goals apart"""
 
 
 class Worlds:
@@ -204,10 +217,12 @@ class Worlds:
         local: LocalSettings,
         accelerate: Callable[[], None],
         namespaces_max: int,
+        bytes_max: int,
         goal_sets_max: int,
     ) -> None:
-        """`parameters.time_price` is replaced by each namespace's own.
+        """At most `namespaces_max` namespaces are kept, that take `bytes_max` bytes together, and at least one.
 
+        `parameters.time_price` is replaced by each namespace's own.
         `accelerate` is called when a world is compiled that episodes taught, or of a large graph: its kernels will be
         of use.
         """
@@ -216,7 +231,12 @@ class Worlds:
         self._local = local
         self._accelerate = accelerate
         self._goal_sets_max = goal_sets_max
-        self._slots: Recent[tuple[str, str, int], _Slot] = Recent(namespaces_max)
+        self._slots: Recent[tuple[str, str, int], _Slot] = Recent(namespaces_max, heaviest=bytes_max)
+
+    @property
+    def bytes(self) -> int:
+        """What the namespaces that are kept take, estimated; that of one in use as of its last request but one."""
+        return self._slots.weight
 
     def index(self, tx: ReadTransaction, record: NamespaceRecord, *, at_once: bool = False) -> StateIndex:
         """The namespace's prototypes, at least those that `record` counts.
@@ -259,6 +279,8 @@ class Worlds:
         """
         slot = self._slot(tx, record) if record.model_version else self._new_slot()
         world = slot.world
+        if world is not None:
+            self._slots.reweigh(_key(tx, record), slot.bytes + world.worked_out)
         if world is not None and world.model_version == record.model_version:
             return world.at_once() if at_once else world
         if at_once:
@@ -271,11 +293,11 @@ class Worlds:
                 world = self._compiled(slot, tx, record)
                 if slot.world is None or slot.world.model_version < world.model_version:
                     slot.world = world
+                    self._slots.reweigh(_key(tx, record), slot.bytes)
         return world
 
     def _slot(self, tx: ReadTransaction, record: NamespaceRecord) -> _Slot:
-        key = (tx.tenant.value, record.namespace.value, record.born)
-        return self._slots.get(key, self._new_slot)
+        return self._slots.get(_key(tx, record), self._new_slot)
 
     def _new_slot(self) -> _Slot:
         return _Slot(lock=threading.RLock(), index=StateIndex(self._dimension))
@@ -305,7 +327,7 @@ class Worlds:
         graph = compile_graph(rows, replace(self._parameters, time_price=record.learning.time_price))
         if graph.weight.size > ACCELERATED_EDGES:
             self._accelerate()
-        return World(
+        world = World(
             model_version=record.model_version,
             index=slot.index,
             limit=record.prototypes,
@@ -315,9 +337,11 @@ class Worlds:
             dynamics=dyn,
             graph=graph,
             local=self._local,
-            _goals=Recent(self._goal_sets_max),
-            _distances=Recent(self._goal_sets_max),
+            _goals=Recent(self._goal_sets_max, weigh=size_of),
+            _distances=Recent(self._goal_sets_max, weigh=_size_of_distances),
         )
+        slot.bytes = size_of((world, slot.index, slot.actions, slot.taken, slot.table, slot.models), self._local)
+        return world
 
     def _after(
         self,
@@ -350,8 +374,8 @@ class Worlds:
             table=table,
             dynamics=dyn,
             graph=compile_graph(rows, before.graph.parameters, before.graph),
-            _goals=Recent(self._goal_sets_max),
-            _distances=Recent(self._goal_sets_max),
+            _goals=Recent(self._goal_sets_max, weigh=size_of),
+            _distances=Recent(self._goal_sets_max, weigh=_size_of_distances),
         )
 
     def _steps(self, slot: _Slot, tx: ReadTransaction, record: NamespaceRecord) -> tuple[PrimitiveTable, Dynamics]:
@@ -390,6 +414,10 @@ class Worlds:
             known[model.option_id] = (missing[model.option_id], model)
         slot.models = known
         return {name: model for name, (_, model) in sorted(known.items())}
+
+
+def _key(tx: ReadTransaction, record: NamespaceRecord) -> tuple[str, str, int]:
+    return tx.tenant.value, record.namespace.value, record.born
 
 
 def _runs_since(

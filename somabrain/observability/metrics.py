@@ -33,6 +33,9 @@ class Metrics:
         )
         self.http = self._latency("http_request_duration_seconds", "Time to answer.", "route", "method", "status")
         self.policy_latency = self._latency("policy_decision_latency_seconds", "Time to decide.", "engine", "result")
+        self.graph_cache = Gauge(
+            "oak_graph_cache_bytes", "Memory of compiled namespaces, estimated.", registry=self.registry
+        )
         self.outbox_pending = Gauge(
             "outbox_pending", "Events not yet handed to a sink.", ["sink"], registry=self.registry
         )

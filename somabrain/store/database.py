@@ -6,7 +6,7 @@ import fcntl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -134,16 +134,14 @@ class Database:
         One that failed is not used again.
         """
         connection, self._kept = self._kept, None
-        with _named_failures(self.engine.dialect.dbapi):
+        with _named_failures(self.engine.dialect.dbapi), ExitStack() as failing:
             if connection is None:
                 connection = self.engine.connect()
-            try:
-                yield connection
-                connection.rollback()
-            except BaseException:
-                connection.close()
-                raise
-        self._kept = connection
+            failing.callback(connection.close)
+            yield connection
+            connection.rollback()
+            failing.pop_all()
+            self._kept = connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

@@ -40,6 +40,14 @@ def test_options_and_prototypes_are_counted_in_the_database(settings: Settings) 
         assert samples(client, "oak_prototypes") == {(): 2.0}
 
 
+def test_the_memory_of_compiled_namespaces_is_told(sqlite_client: TestClient) -> None:
+    assert samples(sqlite_client, "oak_graph_cache_bytes") == {(): 0.0}
+    run = {"steps": [{"state": GOAL, "action": "wait"}], "final": GOAL, "success": True}
+    sqlite_client.post("/oak/episode", json=run).raise_for_status()
+    sqlite_client.post("/oak/plan", json={"start_state": GOAL, "target_feature": GOAL}).raise_for_status()
+    assert samples(sqlite_client, "oak_graph_cache_bytes")[()] > 1_000
+
+
 def test_tenants_beyond_the_bound_are_one_label(settings: Settings) -> None:
     with open_database(settings) as database:
         store = SqlStore(database)

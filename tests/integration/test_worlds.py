@@ -17,10 +17,10 @@ from somabrain.oak.option_manager import OptionManager
 from somabrain.oak.transfer import export_model, import_model, parse_model
 from somabrain.oak.worlds import CHANGES_MAX, World, Worlds
 from somabrain.store import SqlStore
-from somabrain.tenancy import Namespace
+from somabrain.tenancy import Namespace, TenantId
 from tests.bits import differences
 from tests.conftest import plain_settings
-from tests.factories import ALICE, HOME, run, spec, stamp
+from tests.factories import ALICE, BOB, HOME, run, spec, stamp
 from tests.grids import SIZE, lived, walk
 
 AWAY = Namespace("away")
@@ -165,3 +165,41 @@ def test_an_older_snapshot_is_still_answered(tmp_path: Path) -> None:
             new = life.world(life.worlds)
             assert differences(life.worlds.world(tx, record), old) == []
         assert life.world(life.worlds) is new
+
+
+def test_kept_namespaces_are_bounded_by_their_bytes(tmp_path: Path) -> None:
+    settings = plain_settings(tmp_path)
+    with open_database(settings) as database:
+        store = SqlStore(database)
+        manager = OptionManager(limits=oak_limits(settings), worlds=open_worlds(settings))
+        for tenant in (ALICE, BOB):
+            with store.write(tenant) as tx:
+                for number in range(8):
+                    manager.record_episode(tx, HOME, f"e{number}", lived(walk(number)), stamp())
+
+        def world(worlds: Worlds, tenant: TenantId) -> World:
+            with store.read(tenant) as tx:
+                return worlds.world(tx, tx.namespace(HOME) or manager.unseen(HOME))
+
+        roomy = open_worlds(settings)
+        assert roomy.bytes == 0
+        alice = world(roomy, ALICE)
+        one = roomy.bytes
+        bob = world(roomy, BOB)
+        assert one > 10_000
+        assert roomy.bytes == pytest.approx(2 * one, rel=0.01)
+        assert (world(roomy, ALICE), world(roomy, BOB)) == (alice, bob)
+        for x in range(SIZE):
+            goals = bob.goals(facts({"x": x, "y": 0}), 1.0, 1.0)
+            bob.distances(goals.numbers, facts({"x": x, "y": 0}))
+        world(roomy, BOB)
+        assert roomy.bytes > 2 * one + SIZE * 1_000
+
+        narrow = open_worlds(settings.model_copy(update={"oak_graph_cache_bytes": one}))
+        first = world(narrow, ALICE)
+        assert world(narrow, ALICE) is first
+        assert differences(world(narrow, BOB), bob) == []
+        assert narrow.bytes == pytest.approx(one, rel=0.01)
+        again = world(narrow, ALICE)
+        assert again is not first
+        assert differences(again, alice) == []
