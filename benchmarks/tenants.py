@@ -9,29 +9,27 @@ from __future__ import annotations
 
 import gc
 import random
-import time
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sqlalchemy import insert, literal, select
 
-from benchmarks.figures import MS_PER_S, Figure, figure, percentile
+from benchmarks.figures import Figure, figure, percentile
+from benchmarks.following import NAMESPACE, plan_ms
 from benchmarks.workload import EDGES, OPTIONS, STATES, document_of, random_workload
 from common.config.settings import Settings
 from somabrain.bootstrap import open_database
 from somabrain.bootstrap.oak import ACCELERATOR, oak_limits, open_worlds
 from somabrain.oak.changes import Stamp
-from somabrain.oak.learning import facts
 from somabrain.oak.option_manager import OptionManager
 from somabrain.oak.planning import Planning
 from somabrain.oak.transfer import import_model, parse_model
 from somabrain.store import Database, SqlStore
 from somabrain.store import tables as t
-from somabrain.tenancy import Namespace, TenantId
+from somabrain.tenancy import TenantId
 
 TENANTS = 1000
-NAMESPACE = Namespace("default")
 BYTES_MAX = 512 * 2**20
 COLD_BAR_MS = 100.0
 MEMORY_BAR = 1.25
@@ -54,22 +52,8 @@ def measure() -> list[Figure]:
             worlds, store = open_worlds(settings), SqlStore(database)
             manager = OptionManager(limits=oak_limits(settings), worlds=worlds)
             planning = Planning(worlds=worlds, manager=manager, similarity_threshold=0.9, max_options=20)
-            before, cold = _resident(), []
-            for tenant in names:
-                start, goal = rng.sample(range(STATES), 2)
-                began = time.perf_counter()
-                with store.read(tenant) as tx:
-                    planning.plan(
-                        tx,
-                        NAMESPACE,
-                        facts({"s": start}),
-                        facts({"s": goal}),
-                        threshold=None,
-                        max_options=None,
-                        alternatives=0,
-                        mode="safe",
-                    )
-                cold.append((time.perf_counter() - began) * MS_PER_S)
+            before = _resident()
+            cold = [plan_ms(planning, store, tenant, rng) for tenant in names]
             gc.collect()
             grown, told = _resident() - before, worlds.bytes
     size = f"{OPTIONS} options, {STATES} prototypes, {EDGES} edges"
