@@ -1,7 +1,8 @@
 """`python -m benchmarks [SUITE …] [--json FILE]`: the figures as tables, status 1 where a bar is missed.
 
-Without names: planning, serving. `all` takes every suite, some ten minutes. `--json` writes the figures as well, from
-which `python -m benchmarks.page FILE` makes docs/benchmarks.md, and where the time of requests goes.
+Without names: planning, serving. `all` takes every suite but growth and soak, some fifteen minutes; these two take ten
+minutes each. `--json` writes the figures as well, and where the time of requests goes: `python -m benchmarks.page FILE`
+makes docs/benchmarks.md of it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import following, loads, planning, routes, serving, spent, tenants
+from benchmarks import following, growth, loads, planning, routes, serving, soak, spent, tenants
 from benchmarks.figures import Figure, machine, show
 
 SUITES: Mapping[str, Callable[[], list[Figure]]] = {
@@ -23,17 +24,23 @@ SUITES: Mapping[str, Callable[[], list[Figure]]] = {
     "tenants": tenants.measure,
     "serving": serving.measure,
     "loads": loads.measure,
+    "growth": growth.measure,
+    "soak": soak.measure,
 }
+LONG = frozenset({"growth", "soak"})
 DEFAULT = ("planning", "serving")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measures and shows."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}; all: each of them")
+    asked.add_argument(
+        "suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}; all: each but {' and '.join(sorted(LONG))}"
+    )
     asked.add_argument("--json", type=Path, metavar="FILE", help="writes the figures there as well")
     given = asked.parse_args(arguments)
-    names = list(SUITES) if given.suites == ["all"] else given.suites or list(DEFAULT)
+    every = [name for name in SUITES if name not in LONG]
+    names = every if given.suites == ["all"] else given.suites or list(DEFAULT)
     unknown = [name for name in names if name not in SUITES]
     if unknown:
         asked.error(f"no suite {', '.join(unknown)} (there are {', '.join(SUITES)})")
