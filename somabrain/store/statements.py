@@ -78,6 +78,7 @@ class Read:
     def __init__(self, statement: Select[Any] | CompoundSelect[Any]) -> None:
         """The statement's parameters are named when its rows are asked for."""
         self._statement = statement
+        self._names = tuple(statement.selected_columns.keys())
         self._made: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any], Mapping[str, Any]]] = {}
 
     def rows(self, connection: Connection, **asked: Any) -> list[tuple[Any, ...]]:
@@ -93,6 +94,10 @@ class Read:
         driver: Any = connection.connection.driver_connection
         rows: list[tuple[Any, ...]] = driver.execute(text, bound({**constants, **asked})).fetchall()
         return rows
+
+    def documents(self, connection: Connection, **asked: Any) -> list[dict[str, Any]]:
+        """The same by the names of the columns."""
+        return [dict(zip(self._names, row, strict=True)) for row in self.rows(connection, **asked)]
 
 
 def documents(result: CursorResult[Any]) -> list[dict[str, Any]]:
@@ -127,16 +132,20 @@ _namespace: BindParameter[str] = bindparam("in_namespace")
 
 NAMESPACE = Read(select(t.namespaces).where(t.namespaces.c.tenant == _tenant, t.namespaces.c.namespace == _namespace))
 NAMESPACES = select(t.namespaces).where(t.namespaces.c.tenant == _tenant).order_by(t.namespaces.c.namespace)
-OPTION = select(t.options).where(
-    t.options.c.tenant == _tenant,
-    t.options.c.namespace == _namespace,
-    t.options.c.option_id == bindparam("in_option"),
+OPTION = Read(
+    select(t.options).where(
+        t.options.c.tenant == _tenant,
+        t.options.c.namespace == _namespace,
+        t.options.c.option_id == bindparam("in_option"),
+    )
 )
-ROW = select(t.model_rows).where(
-    t.model_rows.c.tenant == _tenant,
-    t.model_rows.c.namespace == _namespace,
-    t.model_rows.c.option_id == bindparam("in_option"),
-    t.model_rows.c.start == bindparam("in_start"),
+ROW = Read(
+    select(t.model_rows).where(
+        t.model_rows.c.tenant == _tenant,
+        t.model_rows.c.namespace == _namespace,
+        t.model_rows.c.option_id == bindparam("in_option"),
+        t.model_rows.c.start == bindparam("in_start"),
+    )
 )
 SEQUENCE = select(t.tenants.c.sequence).where(t.tenants.c.tenant == _tenant)
 LOCKED_SEQUENCE = SEQUENCE.with_for_update()

@@ -129,9 +129,6 @@ OWNED = (
 """What a namespace holds, its record and memories apart."""
 
 
-NAMESPACE_COLUMNS = tuple(t.namespaces.columns.keys())
-
-
 class SqlReader:
     """`ReadTransaction` on a connection."""
 
@@ -165,8 +162,8 @@ class SqlReader:
 
     def namespace(self, namespace: Namespace) -> NamespaceRecord | None:
         """As the port."""
-        found = sql.NAMESPACE.rows(self._connection, **self._key(namespace))
-        return codec.namespace_of(dict(zip(NAMESPACE_COLUMNS, found[0], strict=True))) if found else None
+        found = sql.NAMESPACE.documents(self._connection, **self._key(namespace))
+        return codec.namespace_of(found[0]) if found else None
 
     def namespaces(self) -> list[NamespaceRecord]:
         """As the port."""
@@ -175,8 +172,8 @@ class SqlReader:
 
     def option(self, namespace: Namespace, option_id: str) -> Option | None:
         """As the port."""
-        row = self._connection.execute(sql.OPTION, self._key(namespace, in_option=option_id)).mappings().first()
-        return None if row is None else codec.option_of(dict(row))
+        found = sql.OPTION.documents(self._connection, **self._key(namespace, in_option=option_id))
+        return codec.option_of(found[0]) if found else None
 
     def options(
         self,
@@ -210,6 +207,9 @@ class SqlReader:
         active_only: bool = False,
     ) -> list[ModelRow]:
         """As the port."""
+        if option_id is not None and start is not None and limit is None and not active_only and after < start:
+            key = self._key(namespace, in_option=option_id, in_start=start)
+            return [codec.model_row_of(row) for row in sql.ROW.documents(self._connection, **key)]
         rows = t.model_rows
         query = self._of(rows, namespace).where(rows.c.start > after)
         if option_id is not None:
