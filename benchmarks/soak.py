@@ -146,7 +146,7 @@ def _remember(client: httpx.Client, rng: random.Random, number: int) -> None:
 
 
 def _recall(client: httpx.Client, rng: random.Random, _number: int) -> None:
-    _post(client, "/memory/recall", {"query": {"text": f"where is the {rng.choice(WORDS)}"}, "limit": 5})
+    _post(client, "/memory/recall", {"query": {"text": f"where is the {rng.choice(WORDS)}"}, "top_k": 5})
 
 
 WORDS = ("apple", "bowl", "cup", "desk", "fridge", "knife", "lamp", "mug", "pan", "plate", "shelf", "sofa")

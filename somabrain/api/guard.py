@@ -189,11 +189,13 @@ class GuardedRoute(APIRoute):
             if read_body is None:
                 return await inner(_ReadRequest(request, body, parsed))
             if action.at_once and len(body) <= AT_ONCE_BYTES and services.store.reads_at_once():
+                values = read_body(parsed)
                 request.scope["somabrain.at_once"] = True
                 try:
-                    return self._answered(request, read_body(parsed))
+                    return self._answered(request, values)
                 except NotAtHandError:
                     request.scope["somabrain.at_once"] = False
+                return await run_in_threadpool(self._answered, request, values)
             return await run_in_threadpool(lambda: self._answered(request, read_body(parsed)))
 
         return handle

@@ -72,7 +72,7 @@ class Read:
     """A SELECT of every request, whose text is made once for each kind of engine, and asked of the driver itself.
 
     Rows come as the driver has them, so every column must be of a type that it gives as it is. What SQLAlchemy does
-    around a statement takes ten times as long as SQLite takes to find a few rows.
+    around a statement takes longer than SQLite takes to find a few rows.
     """
 
     def __init__(self, statement: Select[Any] | CompoundSelect[Any]) -> None:
