@@ -6,14 +6,13 @@ Paths are compared by (cost, hops); a walk takes, of the edges that keep to the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from somabrain.oak.planner.graph import Graph, Ints
 from somabrain.oak.planner.merging import UNREACHED, Merged, Prices
-from somabrain.oak.planner.settling import route_kernel, settled, walk_kernel
+from somabrain.oak.planner.settling import layers_kernel, route_kernel, settled, walk_kernel
 
 Path = tuple[int, ...]
 """Edges in order, numbered as `Merged` says; the last one leads into the merged goal."""
@@ -57,33 +56,39 @@ def settle_forward(graph: Graph, start: int) -> Labels:
     return labels
 
 
-def layers(merged: Merged, prices: Prices, hops_max: int) -> list[Ints]:
-    """The least cost of a path of exactly h edges from each prototype, for h = 0 … `hops_max`: shapes (size,).
+def layers(merged: Merged, prices: Prices, hops_max: int) -> Ints:
+    """The least cost of a path of exactly h edges from each prototype: shape (`hops_max` + 1, size), `hops_max` ≥ 1.
 
     UNREACHED where there is none. O(hops_max · E) (DESIGN §6.5).
     """
-    graph, goals = merged.graph, list(merged.goals)
-    nowhere = np.full(graph.size, UNREACHED, dtype=np.int64)
-    found = [nowhere.copy()]
-    found[0][goals] = 0
+    graph, goals = merged.graph, [*merged.goals]
     bounds = graph.outgoing_at
+    if layers_kernel.compiled:
+        return layers_kernel(
+            prices.edges,
+            merged.goal_source,
+            prices.goal_edges,
+            np.array(goals, dtype=np.int64),
+            bounds,
+            graph.outgoing,
+            graph.edge_target,
+            hops_max,
+            UNREACHED,
+        )
+    found = np.full((hops_max + 1, graph.size), UNREACHED, dtype=np.int64)
+    found[0, goals] = 0
+    np.minimum.at(found[1], merged.goal_source, prices.goal_edges)
     starts = np.flatnonzero(bounds[1:] > bounds[:-1])
     weight, target = prices.edges[graph.outgoing], graph.edge_target[graph.outgoing]
-    for hops in range(1, hops_max + 1):
-        layer = nowhere.copy()
-        if hops == 1:
-            np.minimum.at(layer, merged.goal_source, prices.goal_edges)
-        elif starts.size:
-            layer[starts] = np.minimum.reduceat(weight + found[-1][target], bounds[starts])
-            np.minimum(layer, UNREACHED, out=layer)
-            layer[goals] = UNREACHED
-        found.append(layer)
-    return found
+    for hops in range(2, hops_max + 1 if starts.size else 0):
+        found[hops, starts] = np.minimum.reduceat(weight + found[hops - 1, target], bounds[starts])
+        found[hops, goals] = UNREACHED
+    return np.minimum(found, UNREACHED, out=found)
 
 
-def best_hops(found: Sequence[Ints], start: int) -> int | None:
+def best_hops(found: Ints, start: int) -> int | None:
     """The number of edges of the cheapest path among `layers`, the smallest of equals; `None` without a path."""
-    cost, hops = min((int(layer[start]), hops) for hops, layer in enumerate(found))
+    cost, hops = min((cost, hops) for hops, cost in enumerate(found[:, start].tolist()))
     return hops if cost < UNREACHED else None
 
 
@@ -134,7 +139,7 @@ def shortest(merged: Merged, prices: Prices, start: int) -> Path:
     return tuple(path.tolist())
 
 
-def walk_layers(merged: Merged, prices: Prices, found: Sequence[Ints], start: int) -> Path:
+def walk_layers(merged: Merged, prices: Prices, found: Ints, start: int) -> Path:
     """The canonical path of `len(found)` − 1 edges from `start`; `found` as `layers` gives it."""
     path: list[int] = []
     vertex = start

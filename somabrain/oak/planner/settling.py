@@ -188,3 +188,36 @@ def walk_kernel(  # noqa: PLR0917 - called by position
             edge += 1
         path[length - 1] = weight.size + edge
     return path
+
+
+@kernel(f"int64[:, ::1]({PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, int64, int64)")
+def layers_kernel(  # noqa: PLR0917 - called by position
+    weight: Ints,
+    goal_source: Ints,
+    goal_weight: Ints,
+    goals: Ints,
+    outgoing_at: Ints,
+    outgoing: Ints,
+    target: Ints,
+    hops_max: int,
+    unreached: int,
+) -> Ints:
+    """What `search.layers` gives, in one call: a thread waits for the interpreter after each call of compiled code."""
+    size = outgoing_at.size - 1
+    found = np.full((hops_max + 1, size), unreached, np.int64)
+    for goal in goals:
+        found[0, goal] = 0
+    for edge in range(goal_source.size):
+        v = goal_source[edge]
+        found[1, v] = min(found[1, v], goal_weight[edge])
+    for hops in range(2, hops_max + 1):
+        nearer, layer = found[hops - 1], found[hops]
+        for v in range(size):
+            least = unreached
+            for place in range(outgoing_at[v], outgoing_at[v + 1]):
+                edge = outgoing[place]
+                least = min(least, weight[edge] + nearer[target[edge]])
+            layer[v] = least
+        for goal in goals:
+            layer[goal] = unreached
+    return found
