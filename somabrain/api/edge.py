@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-import uuid
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from uuid_utils import uuid4
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,7 +24,10 @@ log = structlog.get_logger()
 
 
 class RequestEdge:
-    """Gives each request a trace id and each response its X-Request-Id; observes and logs it when it ends."""
+    """Gives each request a trace id and each response its X-Request-Id; observes and logs it when it ends.
+
+    A request that names no id of its own has that of its trace.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         """`app` is what the requests are for; its scope's application has the services in its state."""
@@ -36,10 +39,10 @@ class RequestEdge:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         traced = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
-        trace_id = traced.group(1) if traced else uuid.uuid4().hex
+        trace_id = traced.group(1) if traced else uuid4().hex
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else trace_id
         scope.setdefault("state", {})["trace_id"] = trace_id
         began = time.perf_counter()
         status = int(HTTPStatus.INTERNAL_SERVER_ERROR)

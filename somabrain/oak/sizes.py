@@ -20,14 +20,12 @@ _OURS = __name__.partition(".")[0] + "."
 
 
 def size_of(value: object, *apart: object) -> int:
-    """Bytes of `value` with all that it refers to, in CPython; without what `apart` refers to, which is not its own.
+    """Bytes of `value` with all that it refers to, in CPython; without the objects `apart` and what their fields hold.
 
     An estimate: what the items of large containers refer to is measured for some of them; integers, which are mostly
     shared, count nothing; of objects those of this package are looked into.
     """
-    seen: set[int] = set()
-    for one in apart:
-        _sizes([one], seen)
+    seen = {id(held) for one in apart for held in (one, *_held(one))}
     return _sizes([value], seen)
 
 
@@ -62,6 +60,12 @@ def _beyond(value: Any, seen: set[int]) -> int:
         return _sizes(value, seen)
     if isinstance(value, Enum | type) or not type(value).__module__.startswith(_OURS):
         return 0
+    return _sizes(_held(value), seen)
+
+
+def _held(value: Any) -> Iterable[Any]:
+    """What the fields of an object of this package hold."""
     if is_dataclass(value):
-        return _sizes([getattr(value, one.name) for one in fields(value)], seen)
-    return _sizes(getattr(value, "__dict__", {}).values(), seen)
+        return [getattr(value, one.name) for one in fields(value)]
+    held: Mapping[str, Any] = getattr(value, "__dict__", {})
+    return held.values()
