@@ -65,7 +65,7 @@ class Projection:
 
         `disposable`: the engine is this database's alone, so one that can't be used is emptied and filled again.
         `positions` are set back before documents are repaired, since recall takes the engine's word for what is before.
-        `breathe` is called between the pages of a comparison: it may wait, to leave the machine to others.
+        `breathe` is called between pages that are compared or written: it may wait, to leave the machine to others.
         """
         self._store = store
         self._engine = engine
@@ -277,6 +277,8 @@ class Projection:
             ordered = sorted(changed, key=_place)
             brought: list[Projected] = []
             for first in range(0, len(ordered), self._page):
+                if first:
+                    self._breathe()
                 brought = self._bring(shelf, tenant, ordered[first : first + self._page])
             if ordered and shelf is Shelf.MEMORIES:
                 self._see(tenant, ordered[-1], {(one.namespace, one.id): one for one in brought}.get(ordered[-1]))

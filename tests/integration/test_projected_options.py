@@ -28,6 +28,9 @@ from tests.reference.vector_engine import MemoryVectorEngine
 from tests.vectors import DIMENSION
 
 OTHER = Namespace("other")
+PAGE = 7
+"""What `tests.memories.projection` reads at once."""
+
 STARTS = {"a": 3, "b": 0, "c": 1, "d": 12, "e": 0, "f": 2, "g": 2, "h": 0}
 """How many rows each option has: none, some, and more than are read at once in some of these tests."""
 
@@ -163,6 +166,14 @@ def test_a_namespace_that_was_replaced_is_followed(bench: Bench) -> None:
             known = bench.documents()[HOME, one.option_id]
             assert known.count('"executions":') == 1 + len(tx.rows(HOME, option_id=one.option_id))
     assert all(found.agrees for found in bench.held.compare(ALICE))
+
+
+@pytest.mark.parametrize(("options", "breaths"), [(1, 0), (PAGE, 0), (PAGE + 1, 1), (3 * PAGE, 2)])
+def test_pages_are_written_with_a_breath_between_them(bench: Bench, options: int, breaths: int) -> None:
+    bench.put({f"o{number:02}": 1 for number in range(options)})
+    bench.follow()
+    assert bench.breaths == breaths
+    assert len(bench.documents()) == options
 
 
 def test_other_tenants_options_are_not_read(bench: Bench) -> None:
