@@ -81,7 +81,7 @@ def vector_engine(settings: Settings, metrics: Metrics) -> Engine | None:
 
 
 def projection(settings: Settings, database: Database, engine: Engine, *, breathing_s: float = 0.0) -> Projection:
-    """The documents of all tenants in this engine; comparisons wait `breathing_s` between their pages."""
+    """The documents of all tenants in this engine; it waits `breathing_s` between pages of them."""
     store = SqlStore(database)
     return Projection(
         store=store,

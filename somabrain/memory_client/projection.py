@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from somabrain.memory_client.comparing import Comparison, Key, Shown
-from somabrain.memory_client.documents import projected_memory, projected_option
+from somabrain.memory_client.documents import projected_memory
+from somabrain.memory_client.reading import projected_options
 from somabrain.oak.changes import Change
-from somabrain.oak.model import FAIL, Option, Source, Vector
+from somabrain.oak.model import Option, Source, Vector
 from somabrain.ports import (
     JournalEntry,
     Mark,
@@ -64,7 +65,7 @@ class Projection:
 
         `disposable`: the engine is this database's alone, so one that can't be used is emptied and filled again.
         `positions` are set back before documents are repaired, since recall takes the engine's word for what is before.
-        `breathe` is called between the pages of a comparison: it may wait, to leave the machine to others.
+        `breathe` is called between pages that are compared or written: it may wait, to leave the machine to others.
         """
         self._store = store
         self._engine = engine
@@ -239,23 +240,13 @@ class Projection:
     def _options_after(self, tenant: TenantId, namespace: Namespace, last: str) -> list[Projected]:
         with self._store.read(tenant) as tx:
             options = tx.options(namespace, after=last, limit=self._page, besides=Source.PRIMITIVE)
-            return [self._option(tx, namespace, option) for option in options]
+            return self._documents(tx, namespace, options)
 
-    def _option(self, tx: ReadTransaction, namespace: Namespace, option: Option) -> Projected:
-        rows = tx.rows(namespace, option_id=option.option_id)
-        numbers = {number for row in rows for number in (row.start, *row.outcomes) if number != FAIL}
-        return projected_option(
-            namespace,
-            option,
-            rows,
-            tx.states(namespace, sorted(numbers)),
-            dimension=self._dimension,
-            sequence=tx.sequence(),
-            bytes_max=self._document_bytes_max,
-        )
+    def _documents(self, tx: ReadTransaction, namespace: Namespace, options: Iterable[Option]) -> list[Projected]:
+        return projected_options(tx, namespace, options, dimension=self._dimension, bytes_max=self._document_bytes_max)
 
     def _records(self, tx: ReadTransaction, shelf: Shelf, keys: Sequence[Key]) -> dict[Key, Projected]:
-        """The documents that there are, as SQL has them."""
+        """The documents that there are, as SQL has them; primitives have none: their rows are the primitive model."""
         names: dict[Namespace, list[str]] = {}
         for namespace, name in keys:
             names.setdefault(namespace, []).append(name)
@@ -264,8 +255,10 @@ class Projection:
             if shelf is Shelf.MEMORIES:
                 found += [projected_memory(namespace, memory) for memory in tx.memories.get(namespace, wanted).values()]
             else:
-                options = [option for name in wanted if (option := _documented(tx, namespace, name)) is not None]
-                found += [self._option(tx, namespace, option) for option in options]
+                options = tx.options_by_id(namespace, wanted).values()
+                found += self._documents(
+                    tx, namespace, [each for each in options if each.source is not Source.PRIMITIVE]
+                )
         return {(record.namespace, record.id): record for record in found}
 
     def _follow(self, tenant: TenantId, entries: Sequence[JournalEntry]) -> None:
@@ -284,6 +277,8 @@ class Projection:
             ordered = sorted(changed, key=_place)
             brought: list[Projected] = []
             for first in range(0, len(ordered), self._page):
+                if first:
+                    self._breathe()
                 brought = self._bring(shelf, tenant, ordered[first : first + self._page])
             if ordered and shelf is Shelf.MEMORIES:
                 self._see(tenant, ordered[-1], {(one.namespace, one.id): one for one in brought}.get(ordered[-1]))
@@ -307,9 +302,9 @@ class Projection:
         marked = {(mark.namespace, mark.id) for batch in self._engine.marks(Shelf.OPTIONS, tenant) for mark in batch}
         with self._store.read(tenant) as tx:
             kept = {
-                (namespace, option.option_id)
+                (namespace, option_id)
                 for namespace in namespaces
-                for option in tx.options(namespace, besides=Source.PRIMITIVE)
+                for option_id in tx.option_ids(namespace, besides=Source.PRIMITIVE)
             }
         return {key for key in marked | kept if key[0] in namespaces}
 
@@ -324,12 +319,6 @@ class Projection:
         if gone:
             self._engine.delete(shelf, tenant, gone)
         return records
-
-
-def _documented(tx: ReadTransaction, namespace: Namespace, option_id: str) -> Option | None:
-    """The option, if it has a document: primitives have none, what they do is the primitive model's."""
-    option = tx.option(namespace, option_id)
-    return None if option is None or option.source is Source.PRIMITIVE else option
 
 
 def _place(key: Key) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -139,6 +139,14 @@ class ReadTransaction(Protocol):
         """Options with ids above `after`, ascending by code point; those of the source `besides` are left out."""
         ...
 
+    def options_by_id(self, namespace: Namespace, ids: Iterable[str]) -> dict[str, Option]:
+        """These options, those that there are, active or retired."""
+        ...
+
+    def option_ids(self, namespace: Namespace, *, besides: Source | None = None) -> list[str]:
+        """Ids of all options, ascending by code point; those of the source `besides` are left out."""
+        ...
+
     def rows(
         self,
         namespace: Namespace,
@@ -150,6 +158,10 @@ class ReadTransaction(Protocol):
         active_only: bool = False,
     ) -> list[ModelRow]:
         """Executed rows, ascending by (option id, start), of starts above `after`."""
+        ...
+
+    def rows_of(self, namespace: Namespace, ids: Iterable[str], *, limit: int | None = None) -> list[ModelRow]:
+        """The first `limit` executed rows of these options, ascending by (option id, start)."""
         ...
 
     def prototypes(self, namespace: Namespace, *, first: int = 0, limit: int | None = None) -> list[StoredPrototype]:

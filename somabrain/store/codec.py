@@ -143,11 +143,14 @@ def prototype_columns(stored: StoredPrototype) -> Columns:
 
 def prototype_of(row: Mapping[str, Any]) -> StoredPrototype:
     """The inverse of `prototype_columns`."""
+    return StoredPrototype(prototype=Prototype(number=row["number"], state=state_of(row)), visits=row["visits"])
+
+
+def state_of(row: Mapping[str, Any]) -> State:
+    """What the prototype of a row of `prototypes` stands for."""
     if row["facts"] is not None:
-        state: State = facts(json.loads(row["facts"]))
-    else:
-        state = Vector(data=bytes(row["vector"]), text=None if row["text"] is None else json.loads(row["text"]))
-    return StoredPrototype(prototype=Prototype(number=row["number"], state=state), visits=row["visits"])
+        return facts(json.loads(row["facts"]))
+    return Vector(data=bytes(row["vector"]), text=None if row["text"] is None else json.loads(row["text"]))
 
 
 def journal_columns(entry: JournalEntry) -> Columns:

@@ -139,6 +139,11 @@ OPTION = Read(
         t.options.c.option_id == bindparam("in_option"),
     )
 )
+OPTIONS_BY_ID = select(t.options).where(
+    t.options.c.tenant == _tenant,
+    t.options.c.namespace == _namespace,
+    t.options.c.option_id.in_(bindparam("in_options", expanding=True)),
+)
 ROW = Read(
     select(t.model_rows).where(
         t.model_rows.c.tenant == _tenant,
@@ -146,6 +151,20 @@ ROW = Read(
         t.model_rows.c.option_id == bindparam("in_option"),
         t.model_rows.c.start == bindparam("in_start"),
     )
+)
+ROWS_OF = (
+    select(t.model_rows)
+    .where(
+        t.model_rows.c.tenant == _tenant,
+        t.model_rows.c.namespace == _namespace,
+        t.model_rows.c.option_id.in_(bindparam("in_options", expanding=True)),
+    )
+    .order_by(t.model_rows.c.option_id, t.model_rows.c.start)
+)
+STATES = select(t.prototypes.c.number, t.prototypes.c.facts, t.prototypes.c.vector, t.prototypes.c.text).where(
+    t.prototypes.c.tenant == _tenant,
+    t.prototypes.c.namespace == _namespace,
+    t.prototypes.c.number.in_(bindparam("in_numbers", expanding=True)),
 )
 SEQUENCE = select(t.tenants.c.sequence).where(t.tenants.c.tenant == _tenant)
 LOCKED_SEQUENCE = SEQUENCE.with_for_update()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -111,24 +111,6 @@ class SqlStore:
             ]
 
 
-OWNED = (
-    t.prototypes,
-    t.options,
-    t.model_rows,
-    t.actions,
-    t.primitive_rows,
-    t.episodes,
-    t.option_models,
-    t.option_uses,
-    t.consolidations,
-    t.agents,
-    t.odds,
-    t.predictions,
-    t.scores,
-)
-"""What a namespace holds, its record and memories apart."""
-
-
 class SqlReader:
     """`ReadTransaction` on a connection."""
 
@@ -196,6 +178,21 @@ class SqlReader:
         query = query.order_by(t.options.c.option_id).limit(limit)
         return [codec.option_of(row) for row in documents(self._connection.execute(query))]
 
+    def options_by_id(self, namespace: Namespace, ids: Iterable[str]) -> dict[str, Option]:
+        """As the port."""
+        found: dict[str, Option] = {}
+        for some in chunks(sorted(set(ids))):
+            rows = documents(self._connection.execute(sql.OPTIONS_BY_ID, self._key(namespace, in_options=some)))
+            found.update((row["option_id"], codec.option_of(row)) for row in rows)
+        return found
+
+    def option_ids(self, namespace: Namespace, *, besides: Source | None = None) -> list[str]:
+        """As the port."""
+        query = self._of(t.options, namespace, t.options.c.option_id)
+        if besides is not None:
+            query = query.where(t.options.c.source != besides.value)
+        return list(self._connection.execute(query.order_by(t.options.c.option_id)).scalars())
+
     def rows(
         self,
         namespace: Namespace,
@@ -222,6 +219,17 @@ class SqlReader:
         query = query.order_by(rows.c.option_id, rows.c.start).limit(limit)
         return [codec.model_row_of(row) for row in documents(self._connection.execute(query))]
 
+    def rows_of(self, namespace: Namespace, ids: Iterable[str], *, limit: int | None = None) -> list[ModelRow]:
+        """As the port."""
+        found: list[ModelRow] = []
+        for some in chunks(sorted(set(ids))):
+            left = None if limit is None else limit - len(found)
+            if left == 0:
+                break
+            query, key = sql.ROWS_OF.limit(left), self._key(namespace, in_options=some)
+            found += [codec.model_row_of(row) for row in documents(self._connection.execute(query, key))]
+        return found
+
     def prototypes(self, namespace: Namespace, *, first: int = 0, limit: int | None = None) -> list[StoredPrototype]:
         """As the port."""
         query = self._of(t.prototypes, namespace).where(t.prototypes.c.number >= first)
@@ -230,12 +238,10 @@ class SqlReader:
 
     def states(self, namespace: Namespace, numbers: Sequence[int]) -> dict[int, State]:
         """As the port."""
-        query = self._of(t.prototypes, namespace)
         found: dict[int, State] = {}
         for some in chunks(numbers):
-            rows = documents(self._connection.execute(query.where(t.prototypes.c.number.in_(some))))
-            known = [codec.prototype_of(row).prototype for row in rows]
-            found.update((prototype.number, prototype.state) for prototype in known)
+            rows = documents(self._connection.execute(sql.STATES, self._key(namespace, in_numbers=some)))
+            found.update((row["number"], codec.state_of(row)) for row in rows)
         return found
 
     def journal(
@@ -319,7 +325,7 @@ class SqlWriter(SqlReader):
 
     def clear_namespace(self, namespace: Namespace) -> None:
         """As the port."""
-        for table in OWNED:
+        for table in t.OWNED:
             self._connection.execute(
                 delete(table).where(table.c.tenant == self._tenant.value, table.c.namespace == namespace.value)
             )

@@ -319,3 +319,20 @@ relay_positions = Table(
     Column("sequence", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+
+OWNED = (
+    prototypes,
+    options,
+    model_rows,
+    actions,
+    primitive_rows,
+    episodes,
+    option_models,
+    option_uses,
+    consolidations,
+    agents,
+    odds,
+    predictions,
+    scores,
+)
+"""What a namespace holds, its record and memories apart."""

@@ -35,6 +35,8 @@ from somabrain.tenancy import Namespace, TenantId
 from tests.factories import ALICE, BOB, HOME, spec
 
 OTHER = Namespace("other")
+MANY = 1203
+"""More keys than two statements take, and no multiple of what one takes."""
 
 
 def event(number: int, namespace: Namespace = HOME) -> Event:
@@ -146,6 +148,57 @@ def test_rows_of_active_options_alone(store: SqlStore) -> None:
         assert tx.rows(HOME, active_only=True) == [row("a", 0), row("a", 2)]
         assert tx.rows(HOME, option_id="a", after=0) == [row("a", 2)]
         assert tx.rows(HOME, start=1) == [row("z", 1)]
+
+
+def test_options_by_id_are_those_that_there_are(store: SqlStore) -> None:
+    with store.write(ALICE) as tx:
+        fill(tx)
+        tx.save_options(OTHER, [option("elsewhere")])
+    with store.read(ALICE) as tx:
+        found = tx.options_by_id(HOME, ["z", "a", "none", "elsewhere", "a"])
+        assert found == {"a": option("a"), "z": option("z", status=Status.RETIRED)}
+        assert tx.options_by_id(HOME, []) == {}
+
+
+def test_ids_of_options_are_those_of_the_options(store: SqlStore) -> None:
+    with store.write(ALICE) as tx:
+        fill(tx)
+        tx.save_options(HOME, [option("move", source=Source.PRIMITIVE)])
+    with store.read(ALICE) as tx:
+        for besides in (None, *Source):
+            assert tx.option_ids(HOME, besides=besides) == [o.option_id for o in tx.options(HOME, besides=besides)]
+        assert tx.option_ids(HOME, besides=Source.PRIMITIVE) == ["B", "a", "z"]
+        assert tx.option_ids(OTHER) == []
+
+
+def test_rows_of_some_options(store: SqlStore) -> None:
+    with store.write(ALICE) as tx:
+        fill(tx)
+        tx.save_rows(HOME, [row("B", 5)])
+        tx.save_rows(OTHER, [row("a", 9)])
+    with store.read(ALICE) as tx:
+        assert tx.rows_of(HOME, ["z", "a", "none", "a"]) == [row("a", 0), row("a", 2), row("z", 1)]
+        assert tx.rows_of(HOME, ["z", "a", "B"], limit=2) == [row("B", 5), row("a", 0)]
+        assert tx.rows_of(HOME, ["a"], limit=0) == tx.rows_of(HOME, []) == []
+
+
+def test_more_keys_than_a_statement_takes(store: SqlStore) -> None:
+    names = [f"o{number:04}" for number in range(MANY)]
+    rows = [row(name, start) for name in names for start in (0, 3)]
+    states = {number: facts({"n": number}) for number in range(MANY)}
+    with store.write(ALICE) as tx:
+        tx.save_options(HOME, [option(name) for name in names])
+        tx.save_rows(HOME, rows)
+        tx.add_prototypes(
+            HOME,
+            [StoredPrototype(prototype=Prototype(number=n, state=state), visits=1) for n, state in states.items()],
+        )
+    with store.read(ALICE) as tx:
+        assert tx.options_by_id(HOME, reversed(names)) == {name: option(name) for name in names}
+        assert tx.rows_of(HOME, reversed(names)) == rows
+        for limit in (1, 999, 1000, 1001, len(rows), len(rows) + 1):
+            assert tx.rows_of(HOME, names, limit=limit) == rows[:limit]
+        assert tx.states(HOME, range(MANY + 5)) == states
 
 
 def test_an_exception_leaves_nothing(store: SqlStore) -> None:
