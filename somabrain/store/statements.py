@@ -166,8 +166,15 @@ STATES = select(t.prototypes.c.number, t.prototypes.c.facts, t.prototypes.c.vect
     t.prototypes.c.namespace == _namespace,
     t.prototypes.c.number.in_(bindparam("in_numbers", expanding=True)),
 )
-SEQUENCE = select(t.tenants.c.sequence).where(t.tenants.c.tenant == _tenant)
-LOCKED_SEQUENCE = SEQUENCE.with_for_update()
+_SEQUENCE = select(t.tenants.c.sequence).where(t.tenants.c.tenant == _tenant)
+SEQUENCE = Read(_SEQUENCE)
+LOCKED_SEQUENCE = _SEQUENCE.with_for_update()
+JOURNAL = Read(
+    select(t.journal)
+    .where(t.journal.c.tenant == _tenant, t.journal.c.sequence > bindparam("in_after"))
+    .order_by(t.journal.c.sequence)
+    .limit(bindparam("in_limit"))
+)
 SET_SEQUENCE = update(t.tenants).where(t.tenants.c.tenant == _tenant).values(sequence=bindparam("in_sequence"))
 DROP_ROWS = delete(t.model_rows).where(
     t.model_rows.c.tenant == _tenant,

@@ -248,6 +248,11 @@ class SqlReader:
         self, *, after: int = 0, limit: int | None = None, namespace: Namespace | None = None
     ) -> list[JournalEntry]:
         """As the port."""
+        if namespace is None and limit is not None:
+            found = sql.JOURNAL.documents(
+                self._connection, in_tenant=self._tenant.value, in_after=after, in_limit=limit
+            )
+            return [codec.journal_entry_of(row) for row in found]
         query = select(t.journal).where(t.journal.c.tenant == self._tenant.value, t.journal.c.sequence > after)
         if namespace is not None:
             query = query.where(t.journal.c.namespace == namespace.value)
@@ -256,7 +261,8 @@ class SqlReader:
 
     def sequence(self) -> int:
         """As the port."""
-        return self._connection.execute(sql.SEQUENCE, {"in_tenant": self._tenant.value}).scalar() or 0
+        found = sql.SEQUENCE.rows(self._connection, in_tenant=self._tenant.value)
+        return found[0][0] if found else 0
 
     def position(self, sink: str) -> int:
         """As the port."""
