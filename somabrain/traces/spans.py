@@ -2,11 +2,13 @@
 
 Names follow OpenTelemetry's semantic conventions for generative AI (docs/gen-ai, of status "development" in 2026); the
 JSON is that of OTLP 1.x, in which 64-bit numbers are texts. Spans may stand in any order and be sent twice. They are
-one trace where they share `gen_ai.conversation.id`, else where they share `traceId`.
+one trace where they share `gen_ai.conversation.id`, else where they share `traceId`. What a run is about and what it is
+to reach no convention names: attributes `somabrain.role.NAME` and `somabrain.goal.NAME` say it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +16,7 @@ from somabrain.errors import Location, SomabrainError, TraceOrderError
 from somabrain.traces.episode import episode_id
 from somabrain.traces.model import Call, Json, Trace
 from somabrain.traces.results import content_worked, parsed
-from somabrain.traces.shapes import label_at, list_at, name_at, object_at, refused, text_at
+from somabrain.traces.shapes import goal_at, label_at, list_at, name_at, object_at, refused, roles_at, text_at
 
 TOOL, AGENT = "execute_tool", "invoke_agent"
 MODEL = ("chat", "generate_content", "text_completion")
@@ -36,13 +38,17 @@ USED = frozenset(
         "service.name",
     }
 )
-"""The attributes that are read."""
+"""The attributes that are read, beside those of ROLE and GOAL."""
+ROLE, GOAL = "somabrain.role.", "somabrain.goal."
+"""What the names of attributes begin with that say what the run is about, and what it is to reach; of any span."""
 LEFT_OUT = frozenset({"events", "links", "name"})
 """Fields of a span that are not."""
 
 NANOSECONDS_DIGITS = 20
 """Most digits of a time: those of 2^64."""
 ATTRIBUTE_DEPTH_MAX = 16
+_WHOLE = re.compile(r"-?[0-9]{1,19}")
+"""A 64-bit number as a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +141,8 @@ def _lighter(item: Json) -> Json:
 
 
 def _unread(entry: Json) -> bool:
-    return isinstance(entry, dict) and isinstance(entry.get("key"), str) and entry["key"] not in USED
+    key = entry.get("key") if isinstance(entry, dict) else None
+    return isinstance(key, str) and key not in USED and not key.startswith((ROLE, GOAL))
 
 
 def _entries(item: Json, loc: Location) -> Iterator[tuple[Location, Json, str | None]]:
@@ -192,9 +199,12 @@ def _value(value: Json, depth: int = 0) -> Json:
     """The value of an AnyValue; `None` where it has none that is known."""
     if not isinstance(value, dict) or depth > ATTRIBUTE_DEPTH_MAX:
         return None
-    for name in ("stringValue", "boolValue", "intValue", "doubleValue", "bytesValue"):
+    for name in ("stringValue", "boolValue", "doubleValue", "bytesValue"):
         if name in value:
             return value[name]
+    if "intValue" in value:
+        number = value["intValue"]
+        return int(number) if isinstance(number, str) and _WHOLE.fullmatch(number) else number
     values = next((value[name] for name in ("arrayValue", "kvlistValue") if name in value), None)
     items = values.get("values", []) if isinstance(values, dict) else []
     entries = [one for one in items if isinstance(one, dict)] if isinstance(items, list) else []
@@ -231,10 +241,22 @@ def _trace(key: str, members: Sequence[Span]) -> Trace:
     return Trace(
         episode_id=episode_id(key, key),
         calls=tuple(_calls(spans, known)),
+        goal=goal_at({"goal": _told(spans, GOAL)})[0],
+        roles=roles_at({"roles": _told(spans, ROLE)}),
         success=True if done else None,
         cut_off=not done,
         agent=_agent(spans),
     )
+
+
+def _told(spans: Sequence[Span], prefix: str) -> dict[str, Json]:
+    """The attributes whose names begin so, by what follows. Raises `TraceInvalidError` where spans contradict."""
+    found: dict[str, Json] = {}
+    for span in spans:
+        for key, value in span.attributes.items():
+            if key.startswith(prefix) and found.setdefault(key.removeprefix(prefix), value) != value:
+                raise refused("another span of the trace has another value", *span.loc, "attributes", key)
+    return found
 
 
 def _agent(spans: Sequence[Span]) -> str | None:

@@ -128,7 +128,7 @@ def test_attributes_of_every_kind_are_read_and_arguments_kept() -> None:
     tool["attributes"].append({"key": "gen_ai.tool.call.arguments", "value": nested})
     (one,) = converted(document(tool), arguments=True)
     assert one.body is not None
-    assert one.body["steps"][0]["action"] == {"tool": "look", "arguments": {"a": ["1"]}}
+    assert one.body["steps"][0]["action"] == {"tool": "look", "arguments": {"a": [1]}}
     (text,) = converted(document(span(1, attributes={"gen_ai.tool.call.arguments": '{"a": 1}'})), arguments=True)
     assert text.body is not None
     assert text.body["steps"][0]["action"] == {"tool": "look", "arguments": {"a": 1}}
@@ -147,3 +147,27 @@ def test_without_contents_the_traces_are_the_same() -> None:
             odd = spoilt(odd, random)
         light_ones = [one.body for one in converted(without_contents(odd), arguments=True)]
         assert all(one.body in light_ones for one in converted(odd, arguments=True) if one.body)
+
+
+def test_what_a_run_is_about_and_what_it_is_to_reach() -> None:
+    about = {"somabrain.role.user": "mia 7", "somabrain.role.order": 41, "somabrain.goal.refunded": True}
+    given = document(span(1, "invoke_agent", attributes=about), span(2, attributes={"somabrain.role.user": "mia 7"}))
+    (found,) = converted(given)
+    assert found.body is not None
+    assert found.body["roles"] == {"user": "mia 7", "order": 41}
+    assert found.body["steps"][0]["state"]["features"]["goal.refunded"] is True
+    assert converted(without_contents(given)) == [found]
+
+
+def test_spans_that_contradict_each_other_about_the_run_are_refused() -> None:
+    (found,) = converted(
+        document(span(1, attributes={"somabrain.role.user": "a"}), span(2, attributes={"somabrain.role.user": "b"}))
+    )
+    assert found.refusal is not None
+    assert found.refusal.code == "trace_invalid"
+    assert "somabrain.role.user" in found.refusal.detail
+    listed = span(1)
+    listed["attributes"].append({"key": "somabrain.role.user", "value": {"arrayValue": {}}})
+    (found,) = converted(document(listed))
+    assert found.refusal is not None
+    assert found.refusal.code == "trace_invalid"
