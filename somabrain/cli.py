@@ -38,12 +38,19 @@ def main() -> None:
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that answer requests, on one port and one database.")
+    ] = 1,
+) -> None:
     """Start the server with the settings of the environment (see `somabrain settings`)."""
     settings = _settings()
-    from somabrain.commands.serving import serve as run
+    from somabrain.commands.serving import serve, serve_together
 
-    run(settings)
+    if workers == 1:
+        serve(settings)
+    else:
+        serve_together(settings, workers)
 
 
 @app.command()

@@ -114,9 +114,9 @@ def _wait_for_port(port: int, server: subprocess.Popen[bytes], log: Path) -> Non
 
 
 @contextmanager
-def somabrain(settings: Mapping[str, str], folder: Path) -> Iterator[RunningServer]:
-    """`somabrain serve` with these settings and no others, in `folder`."""
-    server = RunningServer(settings, folder)
+def somabrain(settings: Mapping[str, str], folder: Path, *, arguments: Sequence[str] = ()) -> Iterator[RunningServer]:
+    """`somabrain serve` with these arguments and settings and no others, in `folder`."""
+    server = RunningServer(settings, folder, arguments=arguments)
     try:
         server.start()
         yield server
@@ -127,9 +127,12 @@ def somabrain(settings: Mapping[str, str], folder: Path) -> Iterator[RunningServ
 class RunningServer:
     """A `somabrain serve` process that can be killed and started again on the same data."""
 
-    def __init__(self, settings: Mapping[str, str], folder: Path, *, within: Sequence[str] = ()) -> None:
-        """`within`: a program and its arguments that run the server, as `prlimit` does."""
+    def __init__(
+        self, settings: Mapping[str, str], folder: Path, *, within: Sequence[str] = (), arguments: Sequence[str] = ()
+    ) -> None:
+        """`within`: a program and its arguments that run the server, as `prlimit` does; `arguments` of the server."""
         self._within = within
+        self._arguments = arguments
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = folder
@@ -152,7 +155,7 @@ class RunningServer:
         """Starts it and waits until it answers."""
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*self._within, Path(sys.executable).parent / "somabrain", "serve"],
+                [*self._within, Path(sys.executable).parent / "somabrain", "serve", *self._arguments],
                 env=self._environment,
                 cwd=self.folder,
                 stdout=log,

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 from sqlalchemy import text
 
 from common.config.settings import Settings
@@ -41,7 +41,7 @@ from somabrain.oak.option_manager import OptionManager
 from somabrain.oak.planning import Planning
 from somabrain.oak.predicting import PREDICTION_TTL_MS, Predicting
 from somabrain.observability.gauges import OptionGauges
-from somabrain.observability.metrics import Metrics
+from somabrain.observability.metrics import Metrics, Together
 from somabrain.outbox.feed import Pace
 from somabrain.outbox.file import AvroFileSink
 from somabrain.outbox.relay import Chore, Relay
@@ -181,15 +181,8 @@ def open_services(settings: Settings) -> Iterator[Services]:
         embedder.warm()
         worlds, limits, metrics, store = open_worlds(settings), oak_limits(settings), Metrics(), SqlStore(database)
         manager = OptionManager(limits=limits, worlds=worlds)
-        metrics.graph_cache.set_function(lambda: worlds.bytes)
-        metrics.register(
-            OptionGauges(
-                Census(database).figures,
-                cache_s=settings.metrics_cache_s,
-                tenants_max=settings.metrics_max_tenants,
-                monotonic_s=time.monotonic,
-            )
-        )
+        metrics.watch_graph_cache(lambda: worlds.bytes)
+        metrics.register(_gauges(settings, database))
         consolidator = open_consolidator(settings, store, worlds)
         uses = stack.enter_context(open_uses(settings, store))
         running = _Running.begin(
@@ -320,13 +313,28 @@ def open_relay(settings: Settings, database: Database, metrics: Metrics) -> Iter
         relay.stop(settings.shutdown_timeout_s)
 
 
+def shared_metrics(settings: Settings, database: Database, folder: Path) -> CollectorRegistry:
+    """What processes that count in `folder` have counted, in none of them."""
+    registry = CollectorRegistry()
+    for collector in (Together(folder), _gauges(settings, database)):
+        registry.register(collector)
+    return registry
+
+
+def _gauges(settings: Settings, database: Database) -> OptionGauges:
+    return OptionGauges(
+        Census(database).figures,
+        cache_s=settings.metrics_cache_s,
+        tenants_max=settings.metrics_max_tenants,
+        monotonic_s=time.monotonic,
+    )
+
+
 @contextmanager
-def open_metrics_server(settings: Settings, services: Services) -> Iterator[None]:
+def open_metrics_server(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
     """Serves /metrics alone on METRICS_HOST:METRICS_PORT. Raises `ConfigurationError` where that is taken."""
     try:
-        server, thread = start_http_server(
-            settings.metrics_port, settings.metrics_host, registry=services.metrics.registry
-        )
+        server, thread = start_http_server(settings.metrics_port, settings.metrics_host, registry=registry)
     except OSError as error:
         message = (
             f"METRICS_HOST, METRICS_PORT: can't listen on {settings.metrics_host}:{settings.metrics_port}: "
