@@ -366,6 +366,13 @@ def api_settings(settings: Settings) -> ApiSettings:
     )
 
 
+def prove(settings: Settings) -> None:
+    """Raises `ConfigurationError` for what is wrong with the policy, the keys or the tracing, and opens nothing."""
+    EmbeddedPolicy(policy_source(settings.policy_path))
+    open_authenticator(settings)
+    make_app(settings)
+
+
 def make_app(settings: Settings) -> Application:
     """The application of these settings; nothing is open yet. Raises `ConfigurationError`."""
     return application(settings, lambda: open_services(settings))

@@ -28,6 +28,7 @@ from somabrain.bootstrap import (
     open_database,
     open_metrics_server,
     open_services,
+    prove,
     shared_metrics,
 )
 from somabrain.commands.output import EXIT_CONFIGURATION, err, fail
@@ -69,7 +70,7 @@ def serve_together(settings: Settings, workers: int) -> None:
         listener = stack.enter_context(_bound(settings))
         folder = stack.enter_context(TemporaryDirectory(prefix="somabrain-metrics-"))
         try:
-            make_app(settings)
+            prove(settings)
             database = stack.enter_context(open_database(settings))
             if not settings.loopback:
                 registry = shared_metrics(settings, database, Path(folder))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +16,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from somabrain.commands.output import EXIT_CONFIGURATION
 from tests.grids import GOAL, cell, walks
-from tests.servers import RunningServer, somabrain
+from tests.servers import RunningServer, free_port, somabrain
 
 WORKERS = 2
 CONNECTIONS_MAX = 400
@@ -134,6 +136,17 @@ def test_a_process_that_is_killed_is_replaced_and_nothing_counts_twice(server: R
         for client in one_of_each(server, stack).values():
             model = client.get("/oak/model").json()
             assert sum(row["executions"] for row in model["rows"]) == RUNS
+
+
+def test_settings_that_are_wrong_are_told_before_there_are_processes(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "SOMABRAIN_PORT": str(free_port()), "POLICY_PATH": "none.rego"}
+    command = [Path(sys.executable).parent / "somabrain", "serve", "--workers", str(WORKERS)]
+    ended = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=WAIT_S, check=False
+    )
+    assert ended.returncode == EXIT_CONFIGURATION
+    assert ended.stderr.count("\n") == 1
+    assert "POLICY_PATH" in ended.stderr
 
 
 def told(server: RunningServer, number: int) -> None:
