@@ -1,4 +1,4 @@
-"""`python -m benchmarks.page FILE`: docs/benchmarks.md and its picture, from what `make bench` wrote to FILE."""
+"""`python -m benchmarks.page FILE …`: docs/benchmarks.md and its picture, from what `python -m benchmarks` wrote."""
 
 from __future__ import annotations
 
@@ -25,27 +25,31 @@ SIZES_MIN = 2
 HEAD = """# Benchmarks
 
 What each thing costs, beside a peer or a limit measured in the same run, and whether it keeps to what it is held to.
-Missed bars are told like the others. All of it was printed by one run on {machine}:
+Missed bars are told like the others. All of it was printed on {machine}, by
 
 ```
-.venv/bin/python -m benchmarks all --json benchmarks.json
-.venv/bin/python -m benchmarks.page benchmarks.json
+{commands}
 ```
 
-The first ends with status 1 where a bar is missed; the second wrote this page. Times are milliseconds where nothing
-else is said. A ratio is the median over the peer's, of requests at a given pace the p99 over the peer's.
+The last wrote this page; the others end with status 1 where a bar is missed. Times are milliseconds where nothing else
+is said. A ratio is the median over the peer's, of requests at a given pace the p99 over the peer's.
 """
 DRAWN = "## Cost against size\n\n![Milliseconds against edges, both logarithmic, with fitted exponents]({picture})\n"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Writes the page and the picture."""
-    (file,) = arguments
-    told = json.loads(Path(file).read_text(encoding="utf-8"))
-    suites = {name: [Figure(**one) for one in figures] for name, figures in told["suites"].items()}
-    parts = [HEAD.format(machine=told["machine"])]
+    files = [Path(argument) for argument in arguments]
+    told = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    suites = {name: [Figure(**one) for one in figures] for each in told for name, figures in each["suites"].items()}
+    commands = [
+        f"benchmarks {' '.join(each['suites'])} --json {file.name}" for each, file in zip(told, files, strict=True)
+    ]
+    commands.append(f"benchmarks.page {' '.join(file.name for file in files)}")
+    machine = " and ".join(sorted({each["machine"] for each in told}))
+    parts = [HEAD.format(machine=machine, commands="\n".join(f".venv/bin/python -m {one}" for one in commands))]
     parts += [_section(name, figures) for name, figures in suites.items()]
-    parts.append(_where([Spent(**one) for one in told["spent"]]))
+    parts.append(_where([Spent(**one) for one in told[0]["spent"]]))
     series = _series([one for figures in suites.values() for one in figures])
     if series:
         _draw(series, PICTURE)
