@@ -1,8 +1,9 @@
 """`python -m benchmarks soak`: ten minutes of mixed load on one server, on SQLite.
 
 500 options, 500 prototypes, 5,000 edges, and episodes beside them. Seven kept connections plan, act, ask for odds,
-report runs and episodes, remember and recall, each at its own pace; what was remembered is forgotten again, so that
-nothing but the journal grows. After two minutes that warm up: the memory of the process, and how long each kind took.
+report runs and episodes, remember and recall, each at its own pace; what was remembered is forgotten again. Runs and
+episodes end in random states, so that rows gain outcomes: the model grows, as the journal does. After two minutes that
+warm up: the memory of the process, and how long each kind took.
 """
 
 from __future__ import annotations

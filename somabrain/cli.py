@@ -45,11 +45,13 @@ def serve(
 ) -> None:
     """Start the server with the settings of the environment (see `somabrain settings`)."""
     settings = _settings()
-    from somabrain.commands.serving import serve, serve_together
-
     if workers == 1:
-        serve(settings)
+        from somabrain.commands.serving import serve as run
+
+        run(settings)
     else:
+        from somabrain.commands.workers import serve_together
+
         serve_together(settings, workers)
 
 
