@@ -1,9 +1,9 @@
 """`python -m benchmarks soak`: ten minutes of mixed load on one server, on SQLite.
 
 500 options, 500 prototypes, 5,000 edges, and episodes beside them. Seven kept connections plan, act, ask for odds,
-report runs and episodes, remember and recall, each at its own pace; what was remembered is forgotten again. Runs and
-episodes end in random states, so that rows gain outcomes: the model grows, as the journal does. After two minutes that
-warm up: the memory of the process, and how long each kind took.
+report runs and episodes, remember and recall, each at its own pace; what was remembered is forgotten again. Runs end
+where their rows say, and episodes walk a fixed world that was walked before, so that the model stays as large as it is
+and only the journal grows. After two minutes that warm up: the memory of the process, and how long each kind took.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ import orjson
 from benchmarks.figures import MS_PER_S, Figure, figure, percentile
 from benchmarks.serving import DIMENSION, JSON, server
 from benchmarks.workload import STATES, document_of, random_workload
+from somabrain.api.experience_schemas import EPISODES_MAX
 
 SECONDS, WARM_S = 600.0, 120.0
 SAMPLE_S = 5.0
 GROWN, SLOWER = 1.05, 1.25
 MEMORIES = 500
+PLACES, ACTIONS, STEPS, BATCHES = 100, 4, 20, 10
+"""The world of episodes: each action leads from each place to one other. So many batches of them are reported before."""
+
 PACES = {"plan": 20.0, "act": 40.0, "predict": 20.0, "execution": 10.0, "episode": 2.0, "remember": 5.0, "recall": 10.0}
 """Requests a second of each kind."""
 
@@ -35,8 +39,12 @@ PACES = {"plan": 20.0, "act": 40.0, "predict": 20.0, "execution": 10.0, "episode
 def measure() -> list[Figure]:
     """Memory and times of the end beside those after the warm-up; any refusal ends the run."""
     with TemporaryDirectory(prefix="somabrain-bench-") as name, server(Path(name)) as (client, _, pid):
-        model = orjson.dumps(document_of(random_workload(1), DIMENSION))
+        model = orjson.dumps(document_of(WORKLOAD, DIMENSION))
         client.put("/oak/model", content=model, headers=JSON).raise_for_status()
+        rng = random.Random(0)
+        for batch in range(BATCHES):
+            walked = [_walk(rng, f"before-{batch}-{number}") for number in range(EPISODES_MAX)]
+            _post(client, "/oak/episodes", {"namespace": LIVED, "episodes": walked})
         load = _Load(str(client.base_url))
         resident = load.run(lambda: _resident_mib(pid))
     warm, last = resident[: len(resident) // 4], resident[-(len(resident) // 4) :]
@@ -112,31 +120,41 @@ def _post(client: httpx.Client, path: str, body: Mapping[str, object]) -> None:
     client.post(path, content=orjson.dumps(body), headers=JSON).raise_for_status()
 
 
-def _state(rng: random.Random) -> dict[str, dict[str, int]]:
-    return {"features": {"s": rng.randrange(STATES)}}
+def _state(place: int) -> dict[str, dict[str, int]]:
+    return {"features": {"s": place}}
 
 
 def _plan(client: httpx.Client, rng: random.Random, _number: int) -> None:
-    _post(client, "/oak/plan", {"start_state": _state(rng), "target_feature": {"features": {"s": 7}}})
+    _post(client, "/oak/plan", {"start_state": _state(rng.randrange(STATES)), "target_feature": _state(7)})
 
 
 def _act(client: httpx.Client, rng: random.Random, _number: int) -> None:
-    _post(client, "/oak/act", {"state": _state(rng), "target_feature": {"features": {"s": 77}}})
+    _post(client, "/oak/act", {"state": _state(rng.randrange(STATES)), "target_feature": _state(77)})
 
 
 def _predict(client: httpx.Client, rng: random.Random, _number: int) -> None:
-    _post(client, "/oak/predict", {"namespace": "lived", "state": _state(rng), "steps_taken": rng.randrange(10)})
+    body = {"namespace": LIVED, "state": _state(rng.randrange(PLACES)), "steps_taken": rng.randrange(STEPS)}
+    _post(client, "/oak/predict", body)
 
 
 def _execution(client: httpx.Client, rng: random.Random, _number: int) -> None:
-    body = {"start": _state(rng), "final": _state(rng), "rewards": [-1.0] * 5, "terminated_by": "target"}
-    _post(client, f"/oak/option/option-{rng.randrange(20):05d}/execution", body)
+    row = rng.choice(WORKLOAD.rows)
+    (final,) = rng.choices(row.outcomes, row.probability)
+    body = {"start": _state(row.start), "final": _state(final), "rewards": [-1.0] * 5, "terminated_by": "target"}
+    _post(client, f"/oak/option/{row.option_id}/execution", body)
+
+
+def _walk(rng: random.Random, episode_id: str) -> dict[str, object]:
+    place, steps = rng.randrange(PLACES), []
+    for _ in range(STEPS):
+        action = rng.randrange(ACTIONS)
+        steps.append({"state": _state(place), "action": f"go {action}", "reward": -1.0})
+        place = (place * ACTIONS + action + 1) % PLACES
+    return {"episode_id": episode_id, "steps": steps, "final": _state(place), "success": place % 2 == 0}
 
 
 def _episode(client: httpx.Client, rng: random.Random, number: int) -> None:
-    steps = [{"state": _state(rng), "action": f"go {rng.randrange(4)}", "reward": -1.0} for _ in range(20)]
-    body = {"namespace": "lived", "episode_id": f"e{number}", "steps": steps, "final": _state(rng)}
-    _post(client, "/oak/episode", {**body, "success": rng.random() < 0.5})
+    _post(client, "/oak/episode", {"namespace": LIVED, **_walk(rng, f"e{number}")})
 
 
 def _remember(client: httpx.Client, rng: random.Random, number: int) -> None:
@@ -150,6 +168,8 @@ def _recall(client: httpx.Client, rng: random.Random, _number: int) -> None:
     _post(client, "/memory/recall", {"query": {"text": f"where is the {rng.choice(WORDS)}"}, "top_k": 5})
 
 
+WORKLOAD = random_workload(1)
+LIVED = "lived"
 WORDS = ("apple", "bowl", "cup", "desk", "fridge", "knife", "lamp", "mug", "pan", "plate", "shelf", "sofa")
 ASKS: Mapping[str, Callable[[httpx.Client, random.Random, int], None]] = {
     "plan": _plan,
