@@ -32,7 +32,7 @@ LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
 SINGLY = 500
 """Memories of each size that are stored one by one while it is measured."""
 REMEMBER_BAR_MS = 10.0
-RECALL_BAR_MS = 20.0
+RECALL_BAR_MS = 10.0
 SETTLED_S = 600.0
 
 

@@ -30,8 +30,7 @@ SAMPLE_S = 5.0
 GROWN, SLOWER = 1.05, 1.25
 MEMORIES = 500
 PLACES, ACTIONS, STEPS, BATCHES = 100, 4, 20, 10
-"""The world of episodes: each action leads from each place to one other. So many batches of them are reported before."""
-
+"""The world of episodes, where each action leads from a place to one other; and batches of them reported before."""
 PACES = {"plan": 20.0, "act": 40.0, "predict": 20.0, "execution": 10.0, "episode": 2.0, "remember": 5.0, "recall": 10.0}
 """Requests a second of each kind."""
 

@@ -71,6 +71,7 @@ def recaller(
         dimension=DIMENSION,
         weights=WEIGHTS,
         limits=limits,
+        accelerate=lambda: None,
         monotonic_s=monotonic_s,
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.config.settings import Settings
+from somabrain.bootstrap.acceleration import ACCELERATOR
 from somabrain.bootstrap.clocks import clock_ms, clocks, new_event_id
 from somabrain.errors import ConfigurationError
 from somabrain.memory.model import Weights
@@ -174,6 +175,7 @@ def recaller(settings: Settings, store: SqlStore, nearest: Nearest | None) -> Re
             load_rows=settings.page_rows,
             namespaces_max=settings.recall_cache_namespaces,
         ),
+        accelerate=ACCELERATOR.want,
         monotonic_s=time.monotonic,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +11,12 @@ from dataclasses import dataclass
 import structlog
 
 from common.config.settings import Settings
+from somabrain.bootstrap.acceleration import ACCELERATOR
 from somabrain.bootstrap.clocks import clock_ms, clocks, new_event_id
 from somabrain.oak.building import BuildParameters
 from somabrain.oak.changes import Stamp
 from somabrain.oak.consolidating import CONSOLIDATOR, DEFECTS, Consolidator
 from somabrain.oak.keeping import Uses, retire_unused
-from somabrain.oak.kernels import accelerate
 from somabrain.oak.learning import LearningParameters
 from somabrain.oak.model import PlanParameters
 from somabrain.oak.option_manager import Limits, OptionManager
@@ -26,38 +25,6 @@ from somabrain.observability.metrics import Metrics
 from somabrain.outbox.feed import Pace
 from somabrain.outbox.relay import Chore, Relay
 from somabrain.store import CONSOLIDATION, Database, RelayPositions, SqlStore, leadership
-
-
-class Accelerator:
-    """Compiles the kernels once, in a thread of its own, when somebody first has use for them."""
-
-    def __init__(self) -> None:
-        """Compiles nothing yet."""
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def want(self) -> None:
-        """Begins to compile, unless that was begun."""
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=_compile, name="kernels", daemon=True)
-                self._thread.start()
-
-    def wait(self) -> None:
-        """Returns once the kernels are compiled."""
-        self.want()
-        if self._thread is not None:
-            self._thread.join()
-
-
-def _compile() -> None:
-    """Compiles, and leaves what numba has made out of later collections: it stays."""
-    accelerate()
-    gc.freeze()
-
-
-ACCELERATOR = Accelerator()
-"""The kernels are the process's."""
 
 
 def learning_parameters(settings: Settings) -> LearningParameters:

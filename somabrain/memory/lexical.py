@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from somabrain.memory.terms import terms
+from somabrain.oak.kernels import REALS, kernel
 
 K1 = 1.2
 """How fast repetition of a term saturates (Robertson and Zaragoza 2009, §3.5: 1.2 to 2)."""
@@ -30,6 +31,8 @@ B = 0.75
 
 _PAIR = 2
 """Numbers that a posting takes: the row, and the term's occurrences in it."""
+
+_POSTINGS = "Array(uint32, 2, 'C', readonly=True)"
 
 
 class LexicalIndex:
@@ -80,20 +83,29 @@ class LexicalIndex:
         if self._total == 0:
             return scores
         alive = np.frombuffer(self._alive, dtype=np.bool_)
-        damping = np.frombuffer(self._lengths, dtype=np.uint32) * (K1 * B * self._living / self._total) + K1 * (1 - B)
+        lengths = np.frombuffer(self._lengths, dtype=np.uint32).astype(np.float64)
+        damping = lengths * (K1 * B * self._living / self._total) + K1 * (1 - B)
         supremum = 0.0
         for term in dict.fromkeys(terms(query)):
-            rows, counts = self._living_postings(term, alive)
-            weight = (K1 + 1) * math.log(1 + (self._living - len(rows) + 0.5) / (len(rows) + 0.5))
+            pairs = np.frombuffer(self._postings.get(term, b""), dtype=np.uint32).reshape(-1, _PAIR)
+            holders = self._holders(pairs, alive)
+            weight = (K1 + 1) * math.log(1 + (self._living - holders + 0.5) / (holders + 0.5))
             supremum += weight
-            share = damping.take(rows)
-            share += counts
-            np.divide(counts, share, out=share)
-            share *= weight
-            scores[rows] += share
+            if add_shares.compiled:
+                add_shares(pairs, damping, weight, scores)
+            else:
+                rows, counts = pairs[:, 0].astype(np.intp), pairs[:, 1]
+                scores[rows] += weight * (counts / (damping[rows] + counts))
+        scores[~alive] = 0.0
         if supremum:
             scores /= supremum
         return scores
+
+    def _holders(self, pairs: NDArray[np.uint32], alive: NDArray[np.bool_]) -> int:
+        """How many living rows these postings are of."""
+        if self._living == len(alive):
+            return len(pairs)
+        return count_living(pairs, alive) if count_living.compiled else int(np.count_nonzero(alive[pairs[:, 0]]))
 
     def compact(self, keep: NDArray[np.bool_]) -> None:
         """Drops the rows where `keep`, shape (rows,), is false, and renumbers the others from 0 in their order.
@@ -116,11 +128,22 @@ class LexicalIndex:
         self._alive = bytearray(alive[keep].tobytes())
         self._lengths = array("I", lengths[keep].tobytes())
 
-    def _living_postings(self, term: str, alive: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
-        """The living rows that hold the term, and its occurrences in each."""
-        pairs = np.frombuffer(self._postings.get(term, b""), dtype=np.uint32).reshape(-1, _PAIR)
-        rows = pairs[:, 0].astype(np.intp)
-        if self._living == len(alive):
-            return rows, pairs[:, 1]
-        living = alive[rows]
-        return rows[living], pairs[living, 1]
+
+@kernel(f"int64({_POSTINGS}, Array(bool, 1, 'C'))")
+def count_living(pairs: NDArray[np.uint32], alive: NDArray[np.bool_]) -> int:
+    """How many of the postings, shape (postings, 2), are of rows that are alive, shape (rows,)."""
+    found = 0
+    for place in range(len(pairs)):
+        if alive[pairs[place, 0]]:
+            found += 1
+    return found
+
+
+@kernel(f"void({_POSTINGS}, {REALS}, float64, float64[::1])")
+def add_shares(
+    pairs: NDArray[np.uint32], damping: NDArray[np.float64], weight: float, scores: NDArray[np.float64]
+) -> None:
+    """Adds a term's share to the rows that hold it; `pairs`: its postings, shape (postings, 2), no row twice."""
+    for place in range(len(pairs)):
+        row, count = pairs[place, 0], pairs[place, 1]
+        scores[row] += weight * (count / (damping[row] + count))

@@ -12,17 +12,25 @@ CHUNK_ROWS = 4096
 """Rows that are widened to float64 at once."""
 
 
+def importance_boosts(importance: NDArray[np.float64], weights: Weights) -> NDArray[np.float64]:
+    """What importances in 0..1 add to relevance, shape (n,): `weights.importance` · (2 i − 1)."""
+    return np.asarray(weights.importance * (2 * importance - 1))
+
+
+def recency_boosts(created_at_ms: NDArray[np.int64], now_ms: int, weights: Weights) -> NDArray[np.float64]:
+    """What ages take off relevance, shape (n,), within −`weights.recency` … 0.
+
+    `weights.recency` · (2^(−age / half-life) − 1): a memory that was stored just now has 0.
+    """
+    age_ms = np.maximum(0, now_ms - created_at_ms)
+    return np.asarray(weights.recency * (np.exp2(-age_ms / weights.half_life_ms) - 1))
+
+
 def boosts(
     importance: NDArray[np.float64], created_at_ms: NDArray[np.int64], now_ms: int, weights: Weights
 ) -> NDArray[np.float64]:
-    """What is added to relevance, shape (n,): within −importance − recency … +importance of the weights.
-
-    `weights.importance` · (2 i − 1) for the importance i in 0..1, and `weights.recency` · (2^(−age / half-life) − 1):
-    a memory of the middle importance that was stored just now has 0.
-    """
-    age_ms = np.maximum(0, now_ms - created_at_ms)
-    recency = np.exp2(-age_ms / weights.half_life_ms) - 1
-    return np.asarray(weights.importance * (2 * importance - 1) + weights.recency * recency)
+    """What is added to relevance, shape (n,): a memory of the middle importance that was stored just now has 0."""
+    return importance_boosts(importance, weights) + recency_boosts(created_at_ms, now_ms, weights)
 
 
 def exact_cosines(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -29,6 +29,10 @@ class Nearest(Protocol):
         ...
 
 
+ACCELERATED_MEMORIES = 10_000
+"""Where a namespace has more, its recalls are worth compiled kernels."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallLimits:
     """What recall holds to (Settings `recall_*`, `milvus_*`).
@@ -79,15 +83,20 @@ class Recaller:
         dimension: int,
         weights: Weights,
         limits: RecallLimits,
+        accelerate: Callable[[], None],
         monotonic_s: Callable[[], float],
     ) -> None:
-        """`nearest` `None`: there is no vector engine. `projection`: the name under which its position is kept."""
+        """`nearest` `None`: there is no vector engine. `projection`: the name under which its position is kept.
+
+        `accelerate` is called once a namespace of many memories is searched: kernels will be wanted compiled.
+        """
         self._store = store
         self._nearest = nearest
         self._projection = projection
         self._dimension = dimension
         self._weights = weights
         self._limits = limits
+        self._accelerate = accelerate
         self._monotonic_s = monotonic_s
         self._slots: Recent[tuple[str, str], _Slot] = Recent(limits.namespaces_max)
 
@@ -97,10 +106,10 @@ class Recaller:
         Raises `RecallUnavailableError` where neither the engine nor a scan answers in time, `StoreUnavailableError`.
         """
         with self._store.read(tenant) as tx:
-            if tx.memories.space(namespace) is None:
-                return Recalled(hits=(), degraded=False)
-            small = sum(space.memories for space in tx.memories.spaces()) <= self._limits.exact_max
-        if small:
+            spaces = tx.memories.spaces()
+        if all(space.namespace != namespace for space in spaces):
+            return Recalled(hits=(), degraded=False)
+        if sum(space.memories for space in spaces) <= self._limits.exact_max:
             return self._from_index(tenant, namespace, query, now_ms)
         self._slots.drop((tenant.value, namespace.value))
         if query.entries:
@@ -115,6 +124,8 @@ class Recaller:
         with slot.lock, self._store.read(tenant) as tx:
             space = tx.memories.space(namespace)
             if space is not None:
+                if space.memories > ACCELERATED_MEMORIES:
+                    self._accelerate()
                 self._catch_up(slot.index, tx, space)
             found = slot.index.best(query, now_ms, self._weights)
             return Recalled(hits=_whole(tx, namespace, found), degraded=False)

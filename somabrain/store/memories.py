@@ -13,6 +13,7 @@ from somabrain.memory.model import Memory, Trace
 from somabrain.oak.documents import json_text
 from somabrain.oak.model import Vector
 from somabrain.ports import Mark, MemorySpace
+from somabrain.store import statements as sql
 from somabrain.store import tables as t
 from somabrain.store.statements import Upsert, chunks
 from somabrain.tenancy import Namespace, TenantId
@@ -31,22 +32,18 @@ class SqlMemories:
 
     def space(self, namespace: Namespace) -> MemorySpace | None:
         """As the port."""
-        query = select(t.memory_spaces).where(*self._in(t.memory_spaces, namespace))
-        row = self._connection.execute(query).first()
-        return None if row is None else _space(row)
+        rows = sql.MEMORY_SPACE.documents(self._connection, **self._owner(namespace))
+        return _space(rows[0]) if rows else None
 
     def spaces(self) -> list[MemorySpace]:
         """As the port."""
-        query = select(t.memory_spaces).where(t.memory_spaces.c.tenant == self._tenant.value)
-        return [_space(row) for row in self._connection.execute(query.order_by(t.memory_spaces.c.namespace))]
+        return [_space(row) for row in sql.MEMORY_SPACES.documents(self._connection, in_tenant=self._tenant.value)]
 
     def get(self, namespace: Namespace, ids: Iterable[str]) -> dict[str, Memory]:
         """As the port."""
-        wanted = sorted(set(ids))
-        query = select(t.memories).where(*self._in(t.memories, namespace))
         found: dict[str, Memory] = {}
-        for some in chunks(wanted):
-            rows = self._connection.execute(query.where(t.memories.c.memory_id.in_(some)))
+        for some in chunks(sorted(set(ids))):
+            rows = self._connection.execute(sql.MEMORIES_BY_ID, {**self._owner(namespace), "in_memories": some})
             found.update((row.memory_id, _memory(row)) for row in rows)
         return found
 
@@ -107,6 +104,9 @@ class SqlMemories:
         e = t.memory_entries.c
         return select(e.memory_id).where(*self._in(t.memory_entries, namespace), e.entry == _digest(entry))
 
+    def _owner(self, namespace: Namespace) -> dict[str, str]:
+        return {"in_tenant": self._tenant.value, "in_namespace": namespace.value}
+
     def _in(self, table: Any, namespace: Namespace) -> tuple[Any, ...]:
         return table.c.tenant == self._tenant.value, table.c.namespace == namespace.value
 
@@ -156,8 +156,8 @@ def _digest(entry: str) -> bytes:
     return hashlib.sha256(entry.encode()).digest()
 
 
-def _space(row: Any) -> MemorySpace:
-    return MemorySpace(namespace=Namespace(row.namespace), version=row.version, memories=row.memories)
+def _space(row: Mapping[str, Any]) -> MemorySpace:
+    return MemorySpace(namespace=Namespace(row["namespace"]), version=row["version"], memories=row["memories"])
 
 
 def _memory_columns(memory: Memory) -> dict[str, Any]:

@@ -166,6 +166,14 @@ STATES = select(t.prototypes.c.number, t.prototypes.c.facts, t.prototypes.c.vect
     t.prototypes.c.namespace == _namespace,
     t.prototypes.c.number.in_(bindparam("in_numbers", expanding=True)),
 )
+_MEMORY_SPACES = select(t.memory_spaces).where(t.memory_spaces.c.tenant == _tenant)
+MEMORY_SPACES = Read(_MEMORY_SPACES.order_by(t.memory_spaces.c.namespace))
+MEMORY_SPACE = Read(_MEMORY_SPACES.where(t.memory_spaces.c.namespace == _namespace))
+MEMORIES_BY_ID = select(t.memories).where(
+    t.memories.c.tenant == _tenant,
+    t.memories.c.namespace == _namespace,
+    t.memories.c.memory_id.in_(bindparam("in_memories", expanding=True)),
+)
 _SEQUENCE = select(t.tenants.c.sequence).where(t.tenants.c.tenant == _tenant)
 SEQUENCE = Read(_SEQUENCE)
 LOCKED_SEQUENCE = _SEQUENCE.with_for_update()

@@ -6,12 +6,14 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from somabrain.memory import lexical
 from somabrain.memory.fusion import relevance
-from somabrain.memory.lexical import LexicalIndex
+from somabrain.memory.lexical import LexicalIndex, add_shares, count_living
 from somabrain.memory.terms import TERM_CHARS_MAX, terms
+from somabrain.oak.kernels import Kernel
 from tests.reference.bm25 import bm25
 
 WORDS = st.sampled_from(["mug", "mugs", "desk", "safe", "open", "getUserDetails", "user_id", "東京都", "42", "ß", "-"])
@@ -131,3 +133,17 @@ def test_relevance_is_bounded_and_grows_with_both(pairs: list[tuple[float, float
     assert (relevance(cosine, np.minimum(lexical + 0.5, 1), weight) >= found).all()
     assert relevance(cosine, lexical, 0).tolist() == cosine.tolist()
     assert relevance(cosine, lexical, 1).tolist() == lexical.tolist()
+
+
+@settings(deadline=None)
+@given(TEXTS, QUERIES)
+def test_compiled_scores_have_the_same_bits(texts: list[str], query: str) -> None:
+    index = index_of([*texts, "mug"])
+    index.remove(len(texts))
+    add_shares.compile()
+    count_living.compile()
+    compiled = index.scores(query).tolist()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lexical, "add_shares", Kernel(add_shares.function, add_shares.signature))
+        patched.setattr(lexical, "count_living", Kernel(count_living.function, count_living.signature))
+        assert index.scores(query).tolist() == compiled

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from somabrain.memory import index as index_module
+from somabrain.memory.codes import relevance_bounds
 from somabrain.memory.entries import entries_of
 from somabrain.memory.index import MemoryIndex
 from somabrain.memory.lexical import LexicalIndex
 from somabrain.memory.model import Memory, Query, Scored, Weights
+from somabrain.oak.kernels import Kernel
 from somabrain.oak.learning import unit_vector
 from somabrain.oak.learning.states import cosine
 
@@ -20,6 +25,18 @@ DIMENSION = 4
 NOW_MS = 1_000_000
 WEIGHTS = Weights(lexical=0.4, importance=0.05, recency=0.02, half_life_ms=250_000.0)
 WORDS = ["tea", "kettle", "boil", "red door", "the red kettle", "open the door", "x"]
+
+
+@pytest.fixture(autouse=True, scope="module", params=["products", "codes"])
+def rough(request: pytest.FixtureRequest) -> Iterator[None]:
+    """How the index finds what is worth an exact look: what it then answers is the same."""
+    kernel: Kernel[..., None] = Kernel(relevance_bounds.function, relevance_bounds.signature)
+    if request.param == "codes":
+        kernel.compile()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(index_module, "relevance_bounds", kernel)
+        yield
+
 
 components = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0]), min_size=DIMENSION, max_size=DIMENSION).filter(any)
 metadata = st.dictionaries(
@@ -133,3 +150,31 @@ def test_a_thousand_replacements_of_one_memory_leave_one() -> None:
     assert len(index) == 1
     index.apply(["one"], [], 1001)
     assert index.best(query, NOW_MS, WEIGHTS) == []
+
+
+@pytest.mark.parametrize("entries", [frozenset(), entries_of({"kind": 1})], ids=["all", "some"])
+def test_of_thousands_the_best_are_found(entries: frozenset[str]) -> None:
+    """Many so near to each other that only the exact scores tell them apart, and some that are equal."""
+    rng = np.random.default_rng(7)
+    centre = rng.normal(size=48)
+    rows = centre + rng.normal(scale=0.02, size=(3000, 48))
+    rows[1::7] = rows[::7][: len(rows[1::7])]
+    known = {
+        f"m{number}": Memory(
+            memory_id=f"m{number}",
+            content=WORDS[number % len(WORDS)],
+            metadata={"kind": number % 3},
+            importance=(number % 5) / 4,
+            created_at_ms=NOW_MS - number,
+            expires_at_ms=None,
+            vector=unit_vector(row.tolist(), 48),
+            sequence=number,
+            checksum="",
+        )
+        for number, row in enumerate(rows)
+    }
+    index = MemoryIndex(48)
+    index.apply((), list(known.values()), 1)
+    for text in (None, "the red kettle"):
+        query = Query(vector=unit_vector(centre.tolist(), 48), text=text, entries=entries, top_k=50, min_score=None)
+        assert index.best(query, NOW_MS, WEIGHTS) == defined(known, query)

@@ -65,7 +65,7 @@ FIRST_PLAN = """
     from pathlib import Path
     from starlette.testclient import TestClient
     from somabrain.bootstrap import make_app
-    from somabrain.bootstrap.oak import ACCELERATOR
+    from somabrain.bootstrap.acceleration import ACCELERATOR
     from somabrain.oak.planner.settling import settle_kernel
     from tests.conftest import plain_settings
     from tests.grids import cell, walks
