@@ -13,14 +13,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from somabrain.oak.kernels import REALS, kernel
+from somabrain.oak.kernels import PLACES, REALS, kernel
 
 CODE_MAX = 127
 QUERY_CODE_MAX = np.iinfo(np.int16).max
 _PRODUCT_MAX = np.iinfo(np.int32).max
 
 _CODES = "Array(int8, 2, 'C', readonly=True)"
-_FLAGS = "Array(bool, 1, 'C', readonly=True)"
 _QUERY = "Array(int16, 1, 'C', readonly=True)"
 
 
@@ -42,14 +41,14 @@ def query_code(query: NDArray[np.float32]) -> tuple[NDArray[np.int16], float, fl
 
 
 @kernel(
-    f"void({_CODES}, {REALS}, {REALS}, {_FLAGS}, {_QUERY}, float64, float64, {REALS}, float64, float64, "
+    f"void({_CODES}, {REALS}, {REALS}, {PLACES}, {_QUERY}, float64, float64, {REALS}, float64, float64, "
     "float64[::1], float64[::1])"
 )
 def relevance_bounds(  # noqa: PLR0917 - called by position
     codes: NDArray[np.int8],
     scales: NDArray[np.float64],
     errors: NDArray[np.float64],
-    passing: NDArray[np.bool_],
+    rows: NDArray[np.int64],
     query: NDArray[np.int16],
     query_scale: float,
     query_error: float,
@@ -59,18 +58,16 @@ def relevance_bounds(  # noqa: PLR0917 - called by position
     low: NDArray[np.float64],
     high: NDArray[np.float64],
 ) -> None:
-    """Writes between what the relevance (1 − weight) · cosine + weight · words of each row lies, shape (n,).
+    """Writes between what the relevance (1 − weight) · cosine + weight · words of these rows lies, shape (rows,).
 
-    The bounds are `margin` wider than they have to be. What does not pass has −∞ for both.
+    `words` has the same shape; the bounds are `margin` wider than they have to be.
     """
-    for row in range(len(scales)):
-        if not passing[row]:
-            low[row] = high[row] = -np.inf
-            continue
+    for at in range(len(rows)):
+        row = rows[at]
         product = np.int32(0)
         for place in range(len(query)):
             product = np.int32(product + np.int32(codes[row, place]) * np.int32(query[place]))
-        found = (1 - weight) * (scales[row] * query_scale * product) + weight * words[row]
+        found = (1 - weight) * (scales[row] * query_scale * product) + weight * words[at]
         error = (1 - weight) * (errors[row] + query_error * (1 + errors[row])) + margin
-        low[row] = found - error
-        high[row] = found + error
+        low[at] = found - error
+        high[at] = found + error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from somabrain.oak.learning.prototypes import CANDIDATE_MARGIN
 NEVER_MS = np.iinfo(np.int64).max
 """When a memory without an expiry expires."""
 
+_Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]
 _FIRST_CAPACITY = 64
 _COLUMNS = ("_vectors", "_codes", "_scales", "_errors", "_importance", "_created", "_expires", "_alive")
 
@@ -68,19 +70,19 @@ class MemoryIndex:
 
         Scores are rounded to 1e-6 and are the same whatever the order in which the memories came.
         """
-        passing = self._passing(query.entries, now_ms)
-        wanted, text_weight = min(query.top_k, int(np.count_nonzero(passing))), weights.lexical
-        if not wanted:
+        rows = self._passing(query.entries, now_ms)
+        if not len(rows):
             return []
+        vector, words = query.vector.array(), np.zeros(len(rows))
         if query.text is None:
-            words, text_weight = np.zeros(len(self._ids)), 0.0
+            weights = replace(weights, lexical=0.0)
         else:
-            words = self._words.scores(query.text)
-        low, high = self._bounds(query.vector.array(), passing, words, text_weight)
-        rows = self._worth_a_look(low, high, wanted, now_ms, weights)
-        cosines = exact_cosines(self._vectors[rows], query.vector.array())
+            words = self._words.scores(query.text)[rows]
+        near = self._near(rows, self._bounds(rows, words, vector, weights), query.top_k, now_ms, weights)
+        rows = rows[near]
         extra = boosts(self._importance[rows], self._created[rows], now_ms, weights)
-        scores = rounded_scores(relevance(cosines, words[rows], text_weight) + extra)
+        cosines = exact_cosines(self._vectors[rows], vector)
+        scores = rounded_scores(relevance(cosines, words[near], weights.lexical) + extra)
         found = [
             Scored(memory_id=self._ids[row], score=score)
             for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
@@ -88,51 +90,45 @@ class MemoryIndex:
         ]
         return sorted(found, key=lambda hit: (-hit.score, hit.memory_id))[: query.top_k]
 
-    def _passing(self, entries: frozenset[str], now_ms: int) -> NDArray[np.bool_]:
+    def _passing(self, entries: frozenset[str], now_ms: int) -> NDArray[np.int64]:
         count = len(self._ids)
         passing = self._alive[:count] & (self._expires[:count] > now_ms)
         for entry in entries:
             holding = np.zeros(count, dtype=np.bool_)
             holding[np.array(self._holding.get(entry, ()), dtype=np.int64)] = True
             passing &= holding
-        return passing
+        return np.flatnonzero(passing)
 
     def _bounds(
-        self, wanted: NDArray[np.float32], passing: NDArray[np.bool_], words: NDArray[np.float64], weight: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Between what the relevance of each row lies, shape (rows,), −∞ for what does not pass."""
-        count = len(self._ids)
-        low = np.empty(count)
+        self, rows: NDArray[np.int64], words: NDArray[np.float64], vector: NDArray[np.float32], weights: Weights
+    ) -> _Bounds:
+        """Between what the relevance of the rows lies, shape (rows,), as `words`."""
+        count, low, high = len(self._ids), np.empty(len(rows)), np.empty(len(rows))
         if relevance_bounds.compiled:
-            high = np.empty(count)
             coded = self._codes[:count], self._scales[:count], self._errors[:count]
-            relevance_bounds(*coded, passing, *query_code(wanted), words, weight, CANDIDATE_MARGIN, low, high)
-        else:
-            rows = np.flatnonzero(passing)
-            some = 2 * len(rows) < count
-            products = self._vectors[rows] @ wanted if some else (self._vectors[:count] @ wanted)[rows]
-            low.fill(-np.inf)
-            low[rows] = relevance(products.astype(np.float64), words[rows], weight)
-            high = low + CANDIDATE_MARGIN
-            low -= CANDIDATE_MARGIN
-        return low, high
+            lexical, margin = weights.lexical, CANDIDATE_MARGIN
+            relevance_bounds(*coded, rows, *query_code(vector), words, lexical, margin, low, high)
+            return low, high
+        some = 2 * len(rows) < count
+        products = self._vectors[rows] @ vector if some else (self._vectors[:count] @ vector)[rows]
+        found = relevance(products.astype(np.float64), words, weights.lexical)
+        return found - CANDIDATE_MARGIN, found + CANDIDATE_MARGIN
 
-    def _worth_a_look(
-        self, low: NDArray[np.float64], high: NDArray[np.float64], wanted: int, now_ms: int, weights: Weights
+    def _near(
+        self, rows: NDArray[np.int64], relevant: _Bounds, top_k: int, now_ms: int, weights: Weights
     ) -> NDArray[np.intp]:
-        """Rows that can be among the `wanted` best, from the bounds of their relevance, which are added to.
+        """Places of rows that can be among the `top_k` best, from the bounds of their relevance.
 
-        What recency takes off takes longest to work out, so first of few: of those by whose lower bounds the place of
+        What recency takes off takes longest to work out, so first of few: of those by whose lower bounds the score of
         the last one is known, then of those that may reach it.
         """
-        important = importance_boosts(self._importance[: len(self._ids)], weights)
-        low += important
-        high += important
-        rows = np.flatnonzero(low >= _highest(low, wanted))
-        last = _highest(low[rows] + recency_boosts(self._created[rows], now_ms, weights), wanted)
-        rows = np.flatnonzero(high >= last)
-        recency = recency_boosts(self._created[rows], now_ms, weights)
-        return rows[high[rows] + recency >= _highest(low[rows] + recency, wanted)]
+        important = importance_boosts(self._importance[rows], weights)
+        low, high = relevant[0] + important, relevant[1] + important
+        sure = np.flatnonzero(low >= _highest(low, top_k))
+        last = _highest(low[sure] + recency_boosts(self._created[rows[sure]], now_ms, weights), top_k)
+        near = np.flatnonzero(high >= last)
+        recency = recency_boosts(self._created[rows[near]], now_ms, weights)
+        return near[high[near] + recency >= _highest(low[near] + recency, top_k)]
 
     def _append(self, memory: Memory) -> None:
         row = len(self._ids)
@@ -183,6 +179,6 @@ class MemoryIndex:
 
 
 def _highest(values: NDArray[np.float64], count: int) -> float:
-    """The `count`-th highest."""
-    place = len(values) - count
+    """The `count`-th highest; the lowest where there are fewer."""
+    place = max(0, len(values) - count)
     return float(np.partition(values, place)[place])

@@ -33,11 +33,11 @@ def bounds(
     vectors: NDArray[np.float32], query: NDArray[np.float32], words: NDArray[np.float64], weight: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     low, high = np.empty(len(vectors)), np.empty(len(vectors))
-    passing = np.ones(len(vectors), dtype=np.bool_)
-    relevance_bounds.function(*codes_of(vectors), passing, *query_code(query), words, weight, 0.0, low, high)
+    rows = np.arange(len(vectors))
+    relevance_bounds.function(*codes_of(vectors), rows, *query_code(query), words, weight, 0.0, low, high)
     compiled_low, compiled_high = np.empty(len(vectors)), np.empty(len(vectors))
     relevance_bounds.compile()
-    relevance_bounds(*codes_of(vectors), passing, *query_code(query), words, weight, 0.0, compiled_low, compiled_high)
+    relevance_bounds(*codes_of(vectors), rows, *query_code(query), words, weight, 0.0, compiled_low, compiled_high)
     assert low.tolist() == compiled_low.tolist()
     assert high.tolist() == compiled_high.tolist()
     return low, high
@@ -66,9 +66,10 @@ def test_bounds_are_near_to_each_other_and_products_do_not_overflow(width: int) 
         assert (high - low).max() < 2 * np.sqrt(width) / CODE_MAX
 
 
-def test_what_does_not_pass_is_nowhere() -> None:
+def test_rows_are_taken_in_their_order() -> None:
     vectors = units(np.eye(3))
-    low, high = np.empty(3), np.empty(3)
-    passing = np.array([True, False, True])
-    relevance_bounds(*codes_of(vectors), passing, *query_code(vectors[0]), np.zeros(3), 0.0, 0.0, low, high)
-    assert np.isneginf(low).tolist() == np.isneginf(high).tolist() == [False, True, False]
+    low, high = np.empty(2), np.empty(2)
+    relevance_bounds(
+        *codes_of(vectors), np.array([2, 0]), *query_code(vectors[0]), np.array([0.0, 0.5]), 0.25, 0.0, low, high
+    )
+    assert low.tolist() == high.tolist() == [0.0, 0.875]
