@@ -29,6 +29,7 @@ from benchmarks.serving import DIMENSION, JSON
 from benchmarks.workload import document_of, random_workload
 from common.config.settings import Settings
 from somabrain.bootstrap import make_app
+from somabrain.observability.logs import configure_logs
 
 REQUESTS = 600
 TOP = 10
@@ -55,6 +56,7 @@ class Spent:
 
 def measure() -> list[Spent]:
     """The parts that most time goes to, of each kind of request."""
+    configure_logs("warning")
     return asyncio.run(_measured())
 
 

@@ -211,7 +211,7 @@ class Settings(BaseSettings):
         3600.0, gt=0, le=604_800, description="Least pause between comparisons of Milvus with the database."
     )
     milvus_breathing_s: float = Field(
-        0.01, ge=0, le=10, description="Pause between pages of PAGE_ROWS documents, compared with Milvus or written."
+        0.01, ge=0, le=10, description="Pause in what goes to Milvus: after a few options, after PAGE_ROWS documents."
     )
     milvus_linger_s: float = Field(0.1, ge=0, le=60, description="Time for changes to gather before they go to Milvus.")
     idempotency_ttl_s: int = Field(86_400, ge=1, description="How long an Idempotency-Key is remembered, seconds.")

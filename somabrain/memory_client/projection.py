@@ -243,7 +243,14 @@ class Projection:
             return self._documents(tx, namespace, options)
 
     def _documents(self, tx: ReadTransaction, namespace: Namespace, options: Iterable[Option]) -> list[Projected]:
-        return projected_options(tx, namespace, options, dimension=self._dimension, bytes_max=self._document_bytes_max)
+        return projected_options(
+            tx,
+            namespace,
+            options,
+            dimension=self._dimension,
+            bytes_max=self._document_bytes_max,
+            breathe=self._breathe,
+        )
 
     def _records(self, tx: ReadTransaction, shelf: Shelf, keys: Sequence[Key]) -> dict[Key, Projected]:
         """The documents that there are, as SQL has them; primitives have none: their rows are the primitive model."""

@@ -224,12 +224,15 @@ def pymilvus() -> Any:
             for name in HIDDEN:
                 os.environ.pop(name, None)
             import pymilvus as library  # noqa: PLC0415 - half a second
+            from pymilvus.client import entity_helper  # noqa: PLC0415
         finally:
             for name in os.environ.keys() - before.keys():  # it reads .env files
                 del os.environ[name]
             os.environ.update({name: before[name] for name in HIDDEN if name in before})
     for name in ("pymilvus", "pymilvus.milvus_client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Of a row's text it would look at each character's length, in Python and with the interpreter's lock.
+    entity_helper.CHECK_STR_ARRAY = False
     return library
 
 

@@ -6,6 +6,7 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from somabrain.oak.documents import json_text, spec_document, spec_of_document
@@ -13,6 +14,9 @@ from somabrain.oak.learning import LearningParameters, facts
 from somabrain.oak.model import Evidence, Facts, Lifetime, ModelRow, Option, Prototype, Source, State, Status, Vector
 from somabrain.ports import Event, JournalEntry, NamespaceRecord, StoredPrototype
 from somabrain.tenancy import Namespace, TenantId
+
+FACTS_KEPT, FACTS_KEPT_CHARS = 4096, 1000
+"""States whose stored text need not be read again, and how long it may be; together some 10 MB at the most."""
 
 OUTCOME = struct.Struct("<idd")
 """One outcome of a row as stored: prototype number or -1 for FAIL, P, P~."""
@@ -149,8 +153,16 @@ def prototype_of(row: Mapping[str, Any]) -> StoredPrototype:
 def state_of(row: Mapping[str, Any]) -> State:
     """What the prototype of a row of `prototypes` stands for."""
     if row["facts"] is not None:
-        return facts(json.loads(row["facts"]))
+        text = row["facts"]
+        return (_known_facts if len(text) <= FACTS_KEPT_CHARS else _facts)(text)
     return Vector(data=bytes(row["vector"]), text=None if row["text"] is None else json.loads(row["text"]))
+
+
+def _facts(text: str) -> Facts:
+    return facts(json.loads(text))
+
+
+_known_facts = lru_cache(maxsize=FACTS_KEPT)(_facts)
 
 
 def journal_columns(entry: JournalEntry) -> Columns:

@@ -14,7 +14,7 @@ from common.config.settings import Settings
 from somabrain.bootstrap import open_database
 from somabrain.memory_client import Projection
 from somabrain.memory_client.documents import projected_option
-from somabrain.memory_client.reading import projected_options
+from somabrain.memory_client.reading import OPTIONS_MAX, projected_options
 from somabrain.oak.changes import Change
 from somabrain.oak.learning import facts, unit_vector
 from somabrain.oak.model import FAIL, ModelRow, Option, Prototype, Source, State
@@ -146,11 +146,9 @@ def test_documents_read_together_are_those_of_each_alone(bench: Bench) -> None:
         assert together(tx, [], 2) == []
 
 
-def test_a_page_takes_as_many_statements_whatever_its_options(bench: Bench) -> None:
-    bench.put({"a": 1})
-    one = bench.statements()
-    bench.put({f"o{number:03}": number % 3 for number in range(400)})
-    assert bench.statements() == one <= 3
+def test_a_few_options_are_read_in_two_statements(bench: Bench) -> None:
+    bench.put({f"o{number:03}": 1 + number % 3 for number in range(400)})
+    assert bench.statements() == 1 + 2 * 400 // OPTIONS_MAX
 
 
 def test_a_namespace_that_was_replaced_is_followed(bench: Bench) -> None:
@@ -168,8 +166,8 @@ def test_a_namespace_that_was_replaced_is_followed(bench: Bench) -> None:
     assert all(found.agrees for found in bench.held.compare(ALICE))
 
 
-@pytest.mark.parametrize(("options", "breaths"), [(1, 0), (PAGE, 0), (PAGE + 1, 1), (3 * PAGE, 2)])
-def test_pages_are_written_with_a_breath_between_them(bench: Bench, options: int, breaths: int) -> None:
+@pytest.mark.parametrize(("options", "breaths"), [(1, 0), (OPTIONS_MAX, 0), (PAGE, 1), (PAGE + 1, 2), (3 * PAGE, 5)])
+def test_there_is_a_breath_after_a_few_options_and_after_a_page(bench: Bench, options: int, breaths: int) -> None:
     bench.put({f"o{number:02}": 1 for number in range(options)})
     bench.follow()
     assert bench.breaths == breaths
