@@ -216,7 +216,7 @@ def _everything(graph: Graph, goals: list[int]) -> _Seen:
         plans=[
             (
                 plan(found, start=start, at_target=False, max_options=20, alternatives=2),
-                plan(found, start=start, at_target=False, max_options=1 + start % 2, alternatives=0),
+                plan(found, start=start, at_target=False, max_options=start % 3, alternatives=0),
             )
             for start in known
         ],

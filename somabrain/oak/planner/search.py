@@ -57,7 +57,7 @@ def settle_forward(graph: Graph, start: int) -> Labels:
 
 
 def layers(merged: Merged, prices: Prices, hops_max: int) -> Ints:
-    """The least cost of a path of exactly h edges from each prototype: shape (`hops_max` + 1, size), `hops_max` ≥ 1.
+    """The least cost of a path of exactly h edges from each prototype: shape (`hops_max` + 1, size).
 
     UNREACHED where there is none. O(hops_max · E) (DESIGN §6.5).
     """
@@ -77,7 +77,8 @@ def layers(merged: Merged, prices: Prices, hops_max: int) -> Ints:
         )
     found = np.full((hops_max + 1, graph.size), UNREACHED, dtype=np.int64)
     found[0, goals] = 0
-    np.minimum.at(found[1], merged.goal_source, prices.goal_edges)
+    if hops_max:
+        np.minimum.at(found[1], merged.goal_source, prices.goal_edges)
     starts = np.flatnonzero(bounds[1:] > bounds[:-1])
     weight, target = prices.edges[graph.outgoing], graph.edge_target[graph.outgoing]
     for hops in range(2, hops_max + 1 if starts.size else 0):

@@ -207,7 +207,7 @@ def layers_kernel(  # noqa: PLR0917 - called by position
     found = np.full((hops_max + 1, size), unreached, np.int64)
     for goal in goals:
         found[0, goal] = 0
-    for edge in range(goal_source.size):
+    for edge in range(goal_source.size if hops_max else 0):
         v = goal_source[edge]
         found[1, v] = min(found[1, v], goal_weight[edge])
     for hops in range(2, hops_max + 1):
