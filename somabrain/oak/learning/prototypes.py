@@ -67,7 +67,8 @@ class _VectorColumn:
         """Numbers below `limit`, ascending, and their float32 products with `query`."""
         matrix, numbers = self._matrix, self._numbers
         filled = min(len(self._rows), len(numbers))
-        count = int(np.searchsorted(numbers[:filled], limit))
+        all_below = not filled or numbers[filled - 1] < limit
+        count = filled if all_below else int(np.searchsorted(numbers[:filled], limit))
         return numbers[:count], matrix[:count] @ query
 
     def exact(self, number: int, query: NDArray[np.float32]) -> float:

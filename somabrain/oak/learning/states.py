@@ -101,9 +101,9 @@ def unit_vector(components: Sequence[float] | NDArray[np.float32], dimension: in
     if largest == 0:
         message = "a vector must not be zero"
         raise InvalidRequestError(message, loc=("vector",))
-    scaled = (values / largest).tolist()
-    norm = math.sqrt(math.fsum(x * x for x in scaled))
-    return Vector(data=np.array([x / norm for x in scaled], dtype="<f4").tobytes())
+    scaled = values / largest
+    norm = math.sqrt(math.fsum((scaled * scaled).tolist()))
+    return Vector(data=(scaled / norm).astype("<f4").tobytes())
 
 
 def cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
