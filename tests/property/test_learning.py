@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from itertools import pairwise
 
 import pytest
@@ -76,9 +77,11 @@ def test_a_row_is_the_explicitly_weighted_mean_of_its_runs(
         (row.feature, "feature_reward"),
         (row.duration, "duration"),
     ):
-        terms = [w_t * getattr(o, name) for w_t, (_, o) in zip(w, history, strict=True)]
+        seen = [getattr(o, name) for _, o in history]
+        terms = [w_t * x for w_t, x in zip(w, seen, strict=True)]
         scale = math.fsum(abs(term) for term in terms)
-        assert value == pytest.approx(math.fsum(terms), abs=1e-9 * max(1.0, scale))
+        rounding = 4 * len(seen) * sys.float_info.epsilon * max(abs(x) for x in seen)
+        assert value == pytest.approx(math.fsum(terms), abs=1e-9 * max(1.0, scale) + rounding)
     assert row.executions == len(history)
 
 
