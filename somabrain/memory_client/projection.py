@@ -65,7 +65,8 @@ class Projection:
 
         `disposable`: the engine is this database's alone, so one that can't be used is emptied and filled again.
         `positions` are set back before documents are repaired, since recall takes the engine's word for what is before.
-        `breathe` is called between pages that are compared or written: it may wait, to leave the machine to others.
+        `breathe` is called after a few options and between pages, compared or written: it may wait, so that the
+        machine is left to others.
         """
         self._store = store
         self._engine = engine

@@ -41,7 +41,7 @@ class Kernel(Generic[P, R]):
     def __init__(self, function: Callable[P, R], signature: str) -> None:
         """`signature` in numba's notation, such as "float64(float64[::1], int64)"."""
         self.function = function
-        self.signature = signature
+        self._signature = signature
         self._call = function
         self._compiled = False
 
@@ -81,7 +81,7 @@ class Kernel(Generic[P, R]):
             seen = FunctionType(function.__code__, {**function.__globals__, **calls}, function.__name__)
             seen.__module__, seen.__qualname__ = function.__module__, function.__qualname__
             function = seen
-        return cast("Callable[P, R]", njit(self.signature, cache=cache, nogil=True)(function))
+        return cast("Callable[P, R]", njit(self._signature, cache=cache, nogil=True)(function))
 
 
 _KERNELS: list[Kernel[..., Any]] = []

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from somabrain.memory.codes import CODE_MAX, codes_of, query_code, relevance_bounds
+from tests.kernels import running
 
 SLACK = 1e-6
 """A unit vector of float32 is as long as one only to some 1e-7."""
@@ -36,8 +37,8 @@ def bounds(
     rows = np.arange(len(vectors))
     relevance_bounds.function(*codes_of(vectors), rows, *query_code(query), words, weight, 0.0, low, high)
     compiled_low, compiled_high = np.empty(len(vectors)), np.empty(len(vectors))
-    relevance_bounds.compile()
-    relevance_bounds(*codes_of(vectors), rows, *query_code(query), words, weight, 0.0, compiled_low, compiled_high)
+    with running([relevance_bounds], compiled=True):
+        relevance_bounds(*codes_of(vectors), rows, *query_code(query), words, weight, 0.0, compiled_low, compiled_high)
     assert low.tolist() == compiled_low.tolist()
     assert high.tolist() == compiled_high.tolist()
     return low, high

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from somabrain.memory import lexical
 from somabrain.memory.fusion import relevance
 from somabrain.memory.lexical import LexicalIndex, add_shares, count_living
 from somabrain.memory.terms import TERM_CHARS_MAX, terms
-from somabrain.oak.kernels import Kernel
+from tests.kernels import running
 from tests.reference.bm25 import bm25
+
+KERNELS = (add_shares, count_living)
 
 WORDS = st.sampled_from(["mug", "mugs", "desk", "safe", "open", "getUserDetails", "user_id", "東京都", "42", "ß", "-"])
 TEXTS = st.lists(st.one_of(st.lists(WORDS, max_size=9).map(" ".join), st.text(max_size=12)), max_size=12)
@@ -140,10 +141,7 @@ def test_relevance_is_bounded_and_grows_with_both(pairs: list[tuple[float, float
 def test_compiled_scores_have_the_same_bits(texts: list[str], query: str) -> None:
     index = index_of([*texts, "mug"])
     index.remove(len(texts))
-    add_shares.compile()
-    count_living.compile()
-    compiled = index.scores(query).tolist()
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(lexical, "add_shares", Kernel(add_shares.function, add_shares.signature))
-        patched.setattr(lexical, "count_living", Kernel(count_living.function, count_living.signature))
-        assert index.scores(query).tolist() == compiled
+    with running(KERNELS, compiled=False):
+        plain = index.scores(query).tolist()
+    with running(KERNELS, compiled=True):
+        assert index.scores(query).tolist() == plain

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from somabrain.memory import index as index_module
 from somabrain.memory.codes import relevance_bounds
 from somabrain.memory.entries import entries_of
 from somabrain.memory.index import MemoryIndex
-from somabrain.memory.lexical import LexicalIndex
+from somabrain.memory.lexical import LexicalIndex, add_shares, count_living
 from somabrain.memory.model import Memory, Query, Scored, Weights
-from somabrain.oak.kernels import Kernel
 from somabrain.oak.learning import unit_vector
 from somabrain.oak.learning.states import cosine
+from tests.kernels import running
 
+KERNELS = (relevance_bounds, add_shares, count_living)
 DIMENSION = 4
 NOW_MS = 1_000_000
 WEIGHTS = Weights(lexical=0.4, importance=0.05, recency=0.02, half_life_ms=250_000.0)
@@ -30,11 +30,7 @@ WORDS = ["tea", "kettle", "boil", "red door", "the red kettle", "open the door",
 @pytest.fixture(autouse=True, scope="module", params=["products", "codes"])
 def rough(request: pytest.FixtureRequest) -> Iterator[None]:
     """How the index finds what is worth an exact look: what it then answers is the same."""
-    kernel: Kernel[..., None] = Kernel(relevance_bounds.function, relevance_bounds.signature)
-    if request.param == "codes":
-        kernel.compile()
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(index_module, "relevance_bounds", kernel)
+    with running(KERNELS, compiled=request.param == "codes"):
         yield
 
 

@@ -19,6 +19,7 @@ from somabrain.oak.planner.merging import merge, raised
 from somabrain.oak.planner.policy import iterate_kernel
 from somabrain.oak.planner.search import Labels, settle, settle_forward, shortest, walk
 from somabrain.oak.planner.settling import layers_kernel, route_kernel, settle_kernel
+from tests.kernels import restored
 from tests.reference.decision_worlds import random_decision_world
 from tests.reference.planner import Row, table
 from tests.reference.planner_worlds import PARAMETERS, random_goals, random_rows, seeded, starts
@@ -87,7 +88,7 @@ def early(found: Distances) -> list[tuple[int, ...]]:
     return paths
 
 
-@pytest.mark.usefixtures("restored")
+@pytest.mark.usefixtures("as_before")
 def test_compiled_and_plain_searches_give_the_same_bits() -> None:
     """D, hops, policy values, plans and their alternatives; also where searches stop early."""
     pytest.importorskip("numba")
@@ -109,7 +110,7 @@ def test_compiled_and_plain_searches_give_the_same_bits() -> None:
     assert sum(map(len, paths)) > 300
 
 
-@pytest.mark.usefixtures("restored")
+@pytest.mark.usefixtures("as_before")
 def test_ten_thousand_graphs_give_the_same_bits() -> None:
     """Labels backward and forward, policy values, and of each graph a plan, its alternatives, and a shorter one."""
     pytest.importorskip("numba")
@@ -128,7 +129,7 @@ def test_ten_thousand_graphs_give_the_same_bits() -> None:
     assert shortened > 400
 
 
-@pytest.mark.usefixtures("restored")
+@pytest.mark.usefixtures("as_before")
 def test_graphs_of_many_equal_costs_give_the_same_bits() -> None:
     """Hundreds of prototypes, whose edges cost one of a few weights: heaps are deep and ties are many."""
     pytest.importorskip("numba")
@@ -177,12 +178,9 @@ def _halved(leads: list[set[int]]) -> list[int]:
 
 
 @pytest.fixture
-def restored() -> Iterator[None]:
-    """Kernels as they were, so that other tests run the version they ran before."""
-    before = [dict(vars(one)) for one in KERNELS]
-    yield
-    for one, state in zip(KERNELS, before, strict=True):
-        vars(one).update(state)
+def as_before() -> Iterator[None]:
+    with restored(KERNELS):
+        yield
 
 
 def _bits(labels: Labels) -> tuple[bytes, bytes]:
