@@ -11,10 +11,11 @@ times as many steps as there are cells. The value of a row is the optimum over t
 reached within an episode's steps or no way to it is known. Beside the steps stand those of the best way that the random
 transitions hold, which no learner can better.
 
-Guided: `/oak/act` with `mode: "explore"` says what to do in each step, any action where it says none. The step is
-posted as an episode of its own, terminated only where the world ended, before it is asked again: so each step makes a
-model version. After each episode the agent follows the safe mode from the start, with nothing consolidated; the run
-ends where that takes at most 1.1 times the best steps.
+Guided: the agent takes each of its actions once, in an order by its seed: the service cannot name one that it was never
+told of. From then on `/oak/act` with `mode: "explore"` says what to do in each step, any action where it says none. The
+step is posted as an episode of its own, terminated only where the world ended, before it is asked again: so each step
+makes a model version. After each episode the agent follows the safe mode from the start, with nothing consolidated; the
+run ends where that takes at most 1.1 times the best steps.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 from random import Random
 
 from benchmarks.environments.doorkey_world import ACTIONS, DoorKey, Situation, layout
-from benchmarks.environments.harness import TEMPORAL, Row, World, episode, parser, service, show
+from benchmarks.environments.harness import TEMPORAL, Row, State, World, episode, parser, service, show
 
 LAYOUTS = (1, 2, 3)
 """MiniGrid's seeds."""
@@ -108,22 +109,25 @@ def _random(world: World, made: DoorKey, seed: int, episodes: int) -> Measured:
 def _explored(world: World, made: DoorKey, seed: int, episodes: int) -> Measured:
     """After as few guided episodes as it takes, at most `episodes`."""
     began, random, best = time.perf_counter(), Random(seed), _optimum(made)
+    untold = random.sample(range(len(ACTIONS)), len(ACTIONS))
     steps, lived, number = None, 0, 0
     while number < episodes and (steps is None or steps > GOOD * best):
-        lived += _guided(world, made, random)
+        lived += _guided(world, made, random, untold)
         number += 1
         steps = _followed(world, made)
     seconds = time.perf_counter() - began
     return Measured(optimum=best, steps=steps, known=None, episodes=number, lived=lived, seconds=seconds)
 
 
-def _guided(world: World, made: DoorKey, random: Random) -> int:
-    """One episode of guided exploration, each step of which is learned before the next; how many steps."""
+def _guided(world: World, made: DoorKey, random: Random, untold: list[int]) -> int:
+    """One episode of guided exploration, each step of which is learned before the next; how many steps.
+
+    The actions `untold` are taken first, from its end, and leave it.
+    """
     situation = made.start
     for taken in range(made.limit):
         state = made.facts(situation)
-        action = world.act(state, made.target, mode="explore")["action"]
-        number = random.randrange(len(ACTIONS)) if action is None else ACTIONS.index(action)
+        number = untold.pop() if untold else _asked(world, made, state, random)
         situation = made.after(situation, number)
         arrived = situation.agent == made.goal
         step = {"state": state, "action": ACTIONS[number], "reward": float(arrived)}
@@ -131,6 +135,12 @@ def _guided(world: World, made: DoorKey, random: Random) -> int:
         if arrived:
             return taken + 1
     return made.limit
+
+
+def _asked(world: World, made: DoorKey, state: State, random: Random) -> int:
+    """The action to explore with, any one where the service names none."""
+    action = world.act(state, made.target, mode="explore")["action"]
+    return random.randrange(len(ACTIONS)) if action is None else ACTIONS.index(action)
 
 
 def _followed(world: World, made: DoorKey) -> int | None:

@@ -31,8 +31,7 @@ from somabrain.errors import (
     SomabrainError,
     UnsupportedMediaTypeError,
 )
-from somabrain.oak.worlds import NotAtHandError
-from somabrain.ports import Principal, Question
+from somabrain.ports import NotAtHandError, Principal, Question
 from somabrain.tenancy import DEFAULT_NAMESPACE, is_name
 
 PARSE_INLINE_BYTES = 65_536

@@ -14,7 +14,6 @@ from somabrain.api.services import services_of
 from somabrain.api.states import state_at
 from somabrain.api.writes import json_response
 from somabrain.oak.predicting import Asked
-from somabrain.oak.worlds import NotAtHandError
 from somabrain.tenancy import Namespace
 
 router = guarded_router("odds")
@@ -30,8 +29,6 @@ def predict(request: Request, body: PredictBody) -> Response:
     """
     services, world = services_of(request), Namespace(body.namespace)
     haste, target = at_once(request), body.target_feature
-    if haste and body.episode_id is not None:
-        raise NotAtHandError
     encoding = body.bound(services.encoding(body, at_once=haste))
     asked = Asked(
         state=state_at(body.state, encoding, "state"),
@@ -44,7 +41,7 @@ def predict(request: Request, body: PredictBody) -> Response:
     with services.store.read(tenant) as tx:
         found = services.predicting.predict(tx, world, asked, at_once=haste)
     if body.episode_id is not None:
-        with services.store.write(tenant) as tx:
+        with services.store.write(tenant, durable=False, at_once=haste) as tx:
             services.predicting.keep(tx, world, body.episode_id, asked, found, now_ms=services.clock_ms())
     services.metrics.predict_latency.observe(services.monotonic_s() - began)
     services.metrics.predictions.labels(found.odds.basis).inc()

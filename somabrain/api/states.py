@@ -35,8 +35,7 @@ from somabrain.oak.roles import (
     Roles,
     roles,
 )
-from somabrain.oak.worlds import NotAtHandError
-from somabrain.ports import Embedder
+from somabrain.ports import Embedder, NotAtHandError
 
 FACT_NAME_MAX = 256
 VECTOR_SHAPE = {

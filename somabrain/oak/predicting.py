@@ -9,8 +9,8 @@ from somabrain.oak.learning import Calibration, calibration, similarity
 from somabrain.oak.model import EVERYONE, Chance, Json, Odds, Prediction, Score, State, Vector, bucket
 from somabrain.oak.option_manager import OptionManager
 from somabrain.oak.planner import Question, chances, odds
-from somabrain.oak.worlds import AT_ONCE_STATES, NotAtHandError
-from somabrain.ports import ReadTransaction, TallyQuery, WriteTransaction
+from somabrain.oak.worlds import AT_ONCE_STATES
+from somabrain.ports import NotAtHandError, ReadTransaction, TallyQuery, WriteTransaction
 from somabrain.tenancy import Namespace
 
 CANDIDATES_MAX = 10
@@ -84,10 +84,8 @@ class Predicting:
         self, tx: WriteTransaction, namespace: Namespace, episode_id: str, asked: Asked, found: Foretold, *, now_ms: int
     ) -> None:
         """Keeps the odds of an episode to be scored; not where its outcome is known already."""
-        known = tx.experience.episode(namespace, episode_id)
-        if known is None or known.success is None:
-            told = Prediction(probability=found.odds.success_probability, steps=asked.steps_taken, agent=asked.agent)
-            tx.odds.add_prediction(namespace, episode_id, told, now_ms, PREDICTIONS_MAX)
+        told = Prediction(probability=found.odds.success_probability, steps=asked.steps_taken, agent=asked.agent)
+        tx.odds.add_prediction(namespace, episode_id, told, now_ms, PREDICTIONS_MAX)
 
     def calibration(self, tx: ReadTransaction, namespace: Namespace, agent: str | None) -> list[Calibration]:
         """Of `agent`; without one of all together, then of each, those with the most predictions first."""

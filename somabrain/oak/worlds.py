@@ -33,7 +33,7 @@ from somabrain.oak.model import (
 from somabrain.oak.planner import Distances, Graph, LocalOption, compile_graph, frontier, nearest, route_kernel, toward
 from somabrain.oak.sizes import size_of
 from somabrain.oak.subtasks import Dynamics, Subtask, dynamics, solve
-from somabrain.ports import NamespaceRecord, ReadTransaction
+from somabrain.ports import NamespaceRecord, NotAtHandError, ReadTransaction
 from somabrain.recent import Recent
 
 CHANGES_MAX = 64
@@ -49,10 +49,6 @@ ACCELERATED_EDGES = 1_000
 """Edges from which a graph is worth compiled kernels: to search it in plain Python keeps other threads waiting."""
 
 _NOT_OF_THE_MODEL = frozenset({Change.MEMORY_STORED, Change.MEMORY_FORGOTTEN})
-
-
-class NotAtHandError(Exception):
-    """The answer takes more than a look at what is kept: it is to be asked for where others need not wait for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

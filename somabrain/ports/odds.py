@@ -52,7 +52,7 @@ class WriteOdds(ReadOdds, Protocol):
         ...
 
     def add_prediction(self, namespace: Namespace, episode_id: str, told: Prediction, now_ms: int, most: int) -> None:
-        """Keeps odds until the outcome is known; nothing where `most` of the episode are kept already."""
+        """Keeps odds until the outcome is known; nothing where it is, or `most` of the episode are kept already."""
         ...
 
     def drop_predictions(self, namespace: Namespace, episode_id: str) -> None:

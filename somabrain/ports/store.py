@@ -246,6 +246,10 @@ class WriteTransaction(ReadTransaction, Protocol):
         ...
 
 
+class NotAtHandError(Exception):
+    """It takes more than a moment: it is to be asked for where others need not wait for it. Nothing was written."""
+
+
 class Store(Protocol):
     """The system of record (ADR 0001)."""
 
@@ -257,9 +261,13 @@ class Store(Protocol):
         """Whether a read that begins now waits for no other process and no other thread."""
         ...
 
-    def write(self, tenant: TenantId) -> AbstractContextManager[WriteTransaction]:
+    def write(
+        self, tenant: TenantId, *, durable: bool = True, at_once: bool = False
+    ) -> AbstractContextManager[WriteTransaction]:
         """The tenant's only writer until the block ends; commits at its end, rolls back on an exception.
 
+        Without `durable` the end of the process undoes nothing, but a power failure may (ADR 0012). `at_once` raises
+        `NotAtHandError` rather than wait for another writer.
         Raises `StoreUnavailableError`, also where the commit fails; then nothing was written.
         """
         ...

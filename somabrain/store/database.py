@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from somabrain.errors import ConfigurationError, StoreUnavailableError
+from somabrain.ports import NotAtHandError
 from somabrain.store.statements import insert_missing
 from somabrain.store.tables import meta
 
@@ -60,7 +62,7 @@ class Database:
     """One database. Thread-safe. Opens at `prepare`, which also migrates it."""
 
     def __init__(self, url: str, *, pool_size: int, timeout_s: float) -> None:
-        """`pool_size` connections at most, and one more of SQLite's that is kept for reading.
+        """`pool_size` connections at most, and two more of SQLite's that are kept: for reading and for writing.
 
         Raises `ConfigurationError` for a URL that is not SQLite's or PostgreSQL's.
         """
@@ -82,12 +84,9 @@ class Database:
         self._snapshot: dict[str, Any] = (
             {} if self.sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         )
-        self._writer = threading.Lock()
-        self._reader = threading.Lock()
-        self._kept: Connection | None = None
         self.engine: Engine = create_engine(
             parsed,
-            pool_size=pool_size + self.sqlite,
+            pool_size=pool_size + 2 * self.sqlite,
             max_overflow=0,
             pool_timeout=timeout_s,
             pool_use_lifo=True,
@@ -99,6 +98,8 @@ class Database:
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
             event.listen(self.engine, "connect", _configure_postgresql)
+        self._reader = _Kept(self.engine)
+        self._writer = _Kept(self.engine, immediate=True)
 
     def _connect_arguments(self) -> dict[str, Any]:
         if self.sqlite:
@@ -117,50 +118,54 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction with a snapshot of its own, never waiting for writers. Raises `StoreUnavailableError`."""
-        if self.sqlite and self._reader.acquire(blocking=False):
+        if self.sqlite and self._reader.lock.acquire(blocking=False):
             try:
-                with self._read_again() as connection:
+                with _named_failures(self.engine.dialect.dbapi), self._reader.lent() as connection:
                     yield connection
             finally:
-                self._reader.release()
+                self._reader.lock.release()
             return
         with _named_failures(self.engine.dialect.dbapi), self.engine.connect() as connection:
             yield connection.execution_options(**self._snapshot)
 
     @contextmanager
-    def _read_again(self) -> Iterator[Connection]:
-        """On a connection that stays out of the pool: taking one from there and giving it back is half of a short read.
-
-        One that failed is not used again.
-        """
-        connection, self._kept = self._kept, None
-        with _named_failures(self.engine.dialect.dbapi), ExitStack() as failing:
-            if connection is None:
-                connection = self.engine.connect()
-            failing.callback(connection.close)
-            yield connection
-            connection.rollback()
-            failing.pop_all()
-            self._kept = connection
-
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, durable: bool = True, at_once: bool = False) -> Iterator[Connection]:
         """A transaction that commits at the end of the block. Raises `StoreUnavailableError`.
 
+        Without `durable` the commit does not wait for the disk: what was written is seen by all and survives the end of
+        the process, but a power failure may undo it, alone of all or with later ones of its kind (ADR 0012). `at_once`
+        raises `NotAtHandError` rather than wait, also for PostgreSQL.
         SQLite has one writer for each file: threads of this process queue here rather than poll the file's lock.
         """
-        if self.sqlite and not self._writer.acquire(timeout=self._timeout_s):
-            raise StoreUnavailableError
-        try:
-            with (
-                _named_failures(self.engine.dialect.dbapi),
-                self.engine.connect().execution_options(immediate=True) as connection,
-                connection.begin(),
-            ):
+        if self.sqlite:
+            with self._writing_sqlite(durable=durable, wait_s=0 if at_once else self._timeout_s) as connection:
                 yield connection
+            return
+        if at_once:
+            raise NotAtHandError
+        with _named_failures(self.engine.dialect.dbapi), self.engine.begin() as connection:
+            if not durable:
+                connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
+            yield connection
+
+    @contextmanager
+    def _writing_sqlite(self, *, durable: bool, wait_s: float) -> Iterator[Connection]:
+        taken = NotAtHandError if wait_s == 0 else StoreUnavailableError
+        if not self._writer.lock.acquire(timeout=wait_s):
+            raise taken
+        try:
+            with _named_failures(self.engine.dialect.dbapi), self._writer.lent() as connection:
+                driver: Any = connection.connection.driver_connection
+                driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}").close()
+                driver.execute(f"PRAGMA busy_timeout={int(wait_s * _MS_PER_S)}").close()
+                try:
+                    transaction = connection.begin()
+                except sqlite3.OperationalError as error:
+                    raise taken from error
+                with transaction:
+                    yield connection
         finally:
-            if self.sqlite:
-                self._writer.release()
+            self._writer.lock.release()
 
     def prepare(self) -> None:
         """Opens the database and brings its tables up to date. Raises `ConfigurationError` with one line."""
@@ -240,11 +245,40 @@ class Database:
 
     def close(self) -> None:
         """Closes every connection."""
-        with self._reader:
-            if self._kept is not None:
-                self._kept.close()
-                self._kept = None
+        self._reader.close()
+        self._writer.close()
         self.engine.dispose()
+
+
+class _Kept:
+    """A connection that stays out of the pool: taking one from there and giving it back is half of a short read."""
+
+    def __init__(self, engine: Engine, **options: bool) -> None:
+        """`options`: of execution, of the connection."""
+        self.lock = threading.Lock()
+        self._engine = engine
+        self._options = options
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def lent(self) -> Iterator[Connection]:
+        """To who holds the lock. One that failed is not used again."""
+        connection, self._connection = self._connection, None
+        with ExitStack() as failing:
+            if connection is None:
+                connection = self._engine.connect().execution_options(**self._options)
+            failing.callback(connection.close)
+            yield connection
+            connection.rollback()
+            failing.pop_all()
+            self._connection = connection
+
+    def close(self) -> None:
+        """Gives the connection back to the pool."""
+        with self.lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
 
 def _locked(lock: IO[bytes]) -> bool:

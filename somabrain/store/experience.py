@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, Table, and_, bindparam, delete, or_, select, tuple_, update
+from sqlalchemy import Connection, Select, Table, and_, delete, or_, select, tuple_
 
 from somabrain.oak.consolidation import of_bytes, to_bytes
 from somabrain.oak.documents import json_text
 from somabrain.oak.model import Arrivals, Mark, OptionModel, PrimitiveRow, Source, Status
 from somabrain.ports import Consolidation, EpisodeRecord
+from somabrain.store import statements as sql
 from somabrain.store import tables as t
-from somabrain.store.statements import Upsert, chunks
+from somabrain.store.statements import Change, chunks
 from somabrain.tenancy import Namespace, TenantId
 
 COUNTED = struct.Struct("<iq")
@@ -26,21 +27,6 @@ RECORDED = "EpisodeRecorded"
 
 NUMBER = np.dtype("<i4")
 """A prototype number as stored."""
-
-_SAVE_ARRIVALS = (
-    update(t.prototypes)
-    .where(
-        t.prototypes.c.tenant == bindparam("in_tenant"),
-        t.prototypes.c.namespace == bindparam("in_namespace"),
-        t.prototypes.c.number == bindparam("in_number"),
-    )
-    .values(
-        arrivals=bindparam("in_arrivals"),
-        endings=bindparam("in_endings"),
-        marks=bindparam("in_marks"),
-        changed=bindparam("in_changed"),
-    )
-)
 
 
 class SqlExperience:
@@ -93,16 +79,16 @@ class SqlExperience:
 
     def episode(self, namespace: Namespace, episode_id: str) -> EpisodeRecord | None:
         """As the port."""
-        query = self._of(t.episodes, namespace).where(t.episodes.c.episode_id == episode_id)
-        row = self._connection.execute(query).first()
-        if row is None:
+        found = sql.EPISODE.documents(self._connection, in_episode=episode_id, **self._asked(namespace))
+        if not found:
             return None
+        row = found[0]
         return EpisodeRecord(
-            episode_id=row.episode_id,
-            sequence=row.sequence,
-            body_sha256=bytes(row.body_sha256),
-            success=row.success,
-            outcome_sequence=row.outcome_sequence,
+            episode_id=row["episode_id"],
+            sequence=row["sequence"],
+            body_sha256=bytes(row["body_sha256"]),
+            success=None if row["success"] is None else bool(row["success"]),
+            outcome_sequence=row["outcome_sequence"],
         )
 
     def reports(self, namespace: Namespace, *, after: int) -> list[tuple[int, int]]:
@@ -151,6 +137,9 @@ class SqlExperience:
             **kept,
         )
 
+    def _asked(self, namespace: Namespace) -> dict[str, Any]:
+        return {"in_tenant": self._tenant.value, "in_namespace": namespace.value}
+
     def _of(self, table: Table, namespace: Namespace, *columns: Any) -> Select[Any]:
         query = select(*columns) if columns else select(table)
         return query.where(table.c.tenant == self._tenant.value, table.c.namespace == namespace.value)
@@ -159,17 +148,15 @@ class SqlExperience:
 class SqlExperienceWriter(SqlExperience):
     """`WriteExperience` on a connection whose transaction holds the tenant's row."""
 
-    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Upsert]) -> None:
+    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Change]) -> None:
         """`upserts` by table name."""
         super().__init__(connection, tenant)
         self._upserts = upserts
 
     def add_actions(self, namespace: Namespace, first: int, option_ids: Sequence[str]) -> None:
         """As the port."""
-        if option_ids:
-            owner = self._owner(namespace)
-            rows = [{**owner, "number": n, "option_id": name} for n, name in enumerate(option_ids, first)]
-            self._connection.execute(t.actions.insert(), rows)
+        rows = [{"number": number, "option_id": option_id} for number, option_id in enumerate(option_ids, first)]
+        sql.ADD_ACTIONS.make(self._connection, rows, **self._owner(namespace))
 
     def save_rows(self, namespace: Namespace, rows: Sequence[PrimitiveRow], sequence: int) -> None:
         """As the port."""
@@ -177,20 +164,16 @@ class SqlExperienceWriter(SqlExperience):
 
     def save_arrivals(self, namespace: Namespace, arrivals: Sequence[Arrivals], sequence: int) -> None:
         """As the port."""
-        if arrivals:
-            rows = [
-                {
-                    "in_tenant": self._tenant.value,
-                    "in_namespace": namespace.value,
-                    "in_number": one.number,
-                    "in_arrivals": one.arrivals,
-                    "in_endings": one.endings,
-                    "in_marks": int(one.marks),
-                    "in_changed": sequence,
-                }
-                for one in arrivals
-            ]
-            self._connection.execute(_SAVE_ARRIVALS, rows)
+        rows = [
+            {
+                "in_number": one.number,
+                "in_arrivals": one.arrivals,
+                "in_endings": one.endings,
+                "in_marks": int(one.marks),
+            }
+            for one in arrivals
+        ]
+        sql.SAVE_ARRIVALS.make(self._connection, rows, in_changed=sequence, **self._asked(namespace))
 
     def save_episode(self, namespace: Namespace, record: EpisodeRecord) -> None:
         """As the port."""
@@ -249,7 +232,7 @@ class SqlExperienceWriter(SqlExperience):
         return {"tenant": self._tenant.value, "namespace": namespace.value}
 
     def _put(self, table: Table, namespace: Namespace, rows: Sequence[dict[str, Any]]) -> None:
-        self._upserts[table.name].put(self._connection, rows, **self._owner(namespace))
+        self._upserts[table.name].make(self._connection, rows, **self._owner(namespace))
 
 
 def due_consolidations(connection: Connection, episodes: int) -> list[tuple[TenantId, Namespace]]:

@@ -10,7 +10,7 @@ from somabrain.ports import JournalEntry
 from somabrain.store import codec
 from somabrain.store import tables as t
 from somabrain.store.database import Database
-from somabrain.store.statements import Upsert
+from somabrain.store.statements import upsert
 from somabrain.tenancy import TenantId
 
 _TOLD = [null().label("request") if column is t.journal.c.request else column for column in t.journal.c]
@@ -31,7 +31,7 @@ class RelayPositions:
     def __init__(self, database: Database) -> None:
         """`database` is prepared."""
         self._database = database
-        self._upsert = Upsert(t.relay_positions, database.engine.dialect)
+        self._upsert = upsert(t.relay_positions, database.engine.dialect)
 
     def behind(self, sink: str) -> list[tuple[TenantId, int]]:
         """Tenants with entries that the sink has not had, and the sink's position in each."""
@@ -49,7 +49,7 @@ class RelayPositions:
     def advance(self, sink: str, tenant: TenantId, sequence: int) -> None:
         """Records that the sink has all entries up to `sequence`, be that more or fewer than before."""
         with self._database.writing() as connection:
-            self._upsert.put(connection, [{"sink": sink, "tenant": tenant.value, "sequence": sequence}])
+            self._upsert.make(connection, [{"sink": sink, "tenant": tenant.value, "sequence": sequence}])
 
     def reset(self, sink: str) -> None:
         """Records that the sink has nothing, of any tenant."""

@@ -15,7 +15,7 @@ from somabrain.oak.model import Vector
 from somabrain.ports import Mark, MemorySpace
 from somabrain.store import statements as sql
 from somabrain.store import tables as t
-from somabrain.store.statements import Upsert, chunks
+from somabrain.store.statements import Change, chunks
 from somabrain.tenancy import Namespace, TenantId
 
 FORGOTTEN = "MemoryForgotten"
@@ -114,7 +114,7 @@ class SqlMemories:
 class SqlMemoryWriter(SqlMemories):
     """`WriteMemories` on a connection whose transaction holds the tenant's row."""
 
-    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Upsert]) -> None:
+    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Change]) -> None:
         """`upserts`: by table name."""
         super().__init__(connection, tenant)
         self._upserts = upserts
@@ -125,7 +125,7 @@ class SqlMemoryWriter(SqlMemories):
             return
         owner = {"tenant": self._tenant.value, "namespace": namespace.value}
         self._drop_entries(namespace, [memory.memory_id for memory in memories])
-        self._upserts[t.memories.name].put(self._connection, [_memory_columns(memory) for memory in memories], **owner)
+        self._upserts[t.memories.name].make(self._connection, [_memory_columns(memory) for memory in memories], **owner)
         held = [
             {**owner, "entry": _digest(entry), "memory_id": memory.memory_id}
             for memory in memories
@@ -144,7 +144,7 @@ class SqlMemoryWriter(SqlMemories):
     def save_space(self, space: MemorySpace) -> None:
         """As the port."""
         columns = {"namespace": space.namespace.value, "version": space.version, "memories": space.memories}
-        self._upserts[t.memory_spaces.name].put(self._connection, [columns], tenant=self._tenant.value)
+        self._upserts[t.memory_spaces.name].make(self._connection, [columns], tenant=self._tenant.value)
 
     def _drop_entries(self, namespace: Namespace, ids: Sequence[str]) -> None:
         for some in chunks(ids):

@@ -7,14 +7,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, delete, func, select
+from sqlalchemy import Connection, Select, Table, select
 
 from somabrain.oak.model import BUCKETS, EVERYONE, Prediction, Score, Scored, Tallied, Tally, Tried
 from somabrain.ports import TallyQuery
 from somabrain.store import statements as sql
 from somabrain.store import tables as t
 from somabrain.store.experience import COUNTED
-from somabrain.store.statements import NOBODY, Upsert
+from somabrain.store.statements import NOBODY, Change
 from somabrain.tenancy import Namespace, TenantId
 
 _KINDS = {int(kind): kind for kind in Tallied}
@@ -41,8 +41,6 @@ class SqlOdds:
                 labels[_key(query.agent)] = query.agent
             first = 0 if query.steps is None else query.steps * BUCKETS
             asked = {
-                "in_tenant": self._tenant.value,
-                "in_namespace": namespace.value,
                 "in_state": sql.NOTHING if query.state is None else query.state,
                 "in_agent": sql.NO_KEY if query.agent is None else _key(query.agent),
                 "in_steps": sql.NOTHING if query.steps is None else query.steps,
@@ -50,7 +48,7 @@ class SqlOdds:
                 "in_first": first,
                 "in_last": (BUCKETS * BUCKETS if query.steps is None else first + BUCKETS) - 1,
             }
-            rows = sql.TALLIES.rows(self._connection, **asked)
+            rows = sql.TALLIES.rows(self._connection, **self._asked(namespace), **asked)
         return [
             Tally(
                 state=state,
@@ -66,9 +64,7 @@ class SqlOdds:
 
     def tried(self, namespace: Namespace, state: int) -> list[Tried]:
         """As the port."""
-        rows = sql.TRIED.rows(
-            self._connection, in_tenant=self._tenant.value, in_namespace=namespace.value, in_state=state
-        )
+        rows = sql.TRIED.rows(self._connection, in_state=state, **self._asked(namespace))
         return [
             Tried(action, _executions(outcomes), episodes or 0, successes or 0)
             for action, outcomes, episodes, successes in rows
@@ -76,14 +72,14 @@ class SqlOdds:
 
     def predictions(self, namespace: Namespace, episode_id: str) -> list[Prediction]:
         """As the port."""
-        asked = {"in_tenant": self._tenant.value, "in_namespace": namespace.value, "in_episode": episode_id}
+        rows = sql.PREDICTIONS.documents(self._connection, in_episode=episode_id, **self._asked(namespace))
         return [
             Prediction(
-                probability=row.probability,
-                steps=row.steps,
-                agent=None if row.agent is None else json.loads(row.agent),
+                probability=row["probability"],
+                steps=row["steps"],
+                agent=None if row["agent"] is None else json.loads(row["agent"]),
             )
-            for row in self._connection.execute(sql.PREDICTIONS, asked)
+            for row in rows
         ]
 
     def scores(self, namespace: Namespace, agent: str | None = None) -> list[Score]:
@@ -112,6 +108,9 @@ class SqlOdds:
         rows = self._connection.execute(self._of(t.agents, namespace, t.agents.c.agent, t.agents.c.label))
         return {NOBODY: EVERYONE, **{bytes(row.agent): json.loads(row.label) for row in rows}}
 
+    def _asked(self, namespace: Namespace) -> dict[str, str]:
+        return {"in_tenant": self._tenant.value, "in_namespace": namespace.value}
+
     def _of(self, table: Table, namespace: Namespace, *columns: Any) -> Select[Any]:
         query = select(*columns) if columns else select(table)
         return query.where(table.c.tenant == self._tenant.value, table.c.namespace == namespace.value)
@@ -120,7 +119,7 @@ class SqlOdds:
 class SqlOddsWriter(SqlOdds):
     """`WriteOdds` on a connection whose transaction holds the tenant's row."""
 
-    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Upsert]) -> None:
+    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Change]) -> None:
         """`upserts` by table name."""
         super().__init__(connection, tenant)
         self._upserts = upserts
@@ -144,30 +143,19 @@ class SqlOddsWriter(SqlOdds):
 
     def add_prediction(self, namespace: Namespace, episode_id: str, told: Prediction, now_ms: int, most: int) -> None:
         """As the port."""
-        p = t.predictions.c
-        query = self._of(t.predictions, namespace, func.max(p.number)).where(p.episode_id == episode_id)
-        last = self._connection.execute(query).scalar()
-        number = 0 if last is None else last + 1
-        if number >= most:
-            return
         row = {
-            "episode_id": episode_id,
-            "number": number,
-            "probability": told.probability,
-            "steps": number if told.steps is None else told.steps,
-            "agent": None if told.agent is None else json.dumps(told.agent),
-            "told_at_ms": now_ms,
+            "in_episode": episode_id,
+            "in_probability": told.probability,
+            "in_steps": told.steps,
+            "in_agent": None if told.agent is None else json.dumps(told.agent),
+            "in_told_at_ms": now_ms,
+            "in_most": most,
         }
-        self._connection.execute(t.predictions.insert(), [{**self._owner(namespace), **row}])
+        sql.ADD_PREDICTION.make(self._connection, [row], **self._asked(namespace))
 
     def drop_predictions(self, namespace: Namespace, episode_id: str) -> None:
         """As the port."""
-        p = t.predictions.c
-        self._connection.execute(
-            delete(t.predictions).where(
-                p.tenant == self._tenant.value, p.namespace == namespace.value, p.episode_id == episode_id
-            )
-        )
+        sql.DROP_PREDICTIONS.make(self._connection, [{"in_episode": episode_id}], **self._asked(namespace))
 
     def add_scores(self, namespace: Namespace, scores: Sequence[Score]) -> None:
         """As the port."""
@@ -195,7 +183,7 @@ class SqlOddsWriter(SqlOdds):
         return {"tenant": self._tenant.value, "namespace": namespace.value}
 
     def _put(self, table: Table, namespace: Namespace, rows: Sequence[dict[str, Any]]) -> None:
-        self._upserts[table.name].put(self._connection, rows, **self._owner(namespace))
+        self._upserts[table.name].make(self._connection, rows, **self._owner(namespace))
 
 
 def _executions(outcomes: bytes) -> int:

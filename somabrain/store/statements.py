@@ -18,6 +18,8 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
+    func,
+    insert,
     select,
     union_all,
     update,
@@ -42,53 +44,40 @@ KEYS_MAX = 500
 """Most keys in one statement: SQLite takes 999 parameters in its oldest builds."""
 
 
-class Upsert:
-    """INSERT … ON CONFLICT (primary key) DO UPDATE, for many rows at once.
+class _Statement:
+    """A statement of every request, whose text is made once for each kind of engine and given to the driver itself.
 
-    The text is made once for the engine, and rows go to the driver as they are: what SQLAlchemy does for each row
-    anew takes longer than SQLite takes to write it. Every column must be of a type that the driver takes as it is.
+    What SQLAlchemy does around a statement, and for each row anew, takes longer than SQLite takes to find or write a
+    few rows. Parameters and columns go as they are, so each must be of a type that the driver takes and gives.
     """
 
-    def __init__(self, table: Table, dialect: Dialect, *, adds: bool = False) -> None:
-        """`adds`: what is there is added to, column by column, not replaced."""
-        statement: Any = (sqlite if dialect.name == "sqlite" else postgresql).insert(table)
-        keys = {column.name for column in table.primary_key}
-        given = [column for column in table.columns if column.name not in keys]
-        changed = {
-            column.name: column + statement.excluded[column.name] if adds else statement.excluded[column.name]
-            for column in given
-        }
-        statement = statement.on_conflict_do_update(index_elements=sorted(keys), set_=changed)
-        compiled = statement.compile(dialect=dialect, column_keys=[column.name for column in table.columns])
-        self._text, self._bound = compiled.string, _binder(compiled)
-
-    def put(self, connection: Connection, rows: Sequence[Mapping[str, Any]], **owner: str) -> None:
-        """Writes the rows, each with every column of the table; those of `owner` are the same in all of them."""
-        if rows:
-            connection.exec_driver_sql(self._text, [self._bound({**owner, **row}) for row in rows])
-
-
-class Read:
-    """A SELECT of every request, whose text is made once for each kind of engine, and asked of the driver itself.
-
-    Rows come as the driver has them, so every column must be of a type that it gives as it is. What SQLAlchemy does
-    around a statement takes longer than SQLite takes to find a few rows.
-    """
-
-    def __init__(self, statement: Select[Any] | CompoundSelect[Any]) -> None:
-        """The statement's parameters are named when its rows are asked for."""
+    def __init__(self, statement: Any, *, columns: Sequence[str] | None = None) -> None:
+        """`columns`: those that an INSERT is given."""
         self._statement = statement
-        self._names = tuple(statement.selected_columns.keys())
+        self._columns = columns
         self._made: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any], Mapping[str, Any]]] = {}
 
-    def rows(self, connection: Connection, **asked: Any) -> list[tuple[Any, ...]]:
-        """All rows for the parameters, of the columns in the order of the statement."""
+    def _for(self, connection: Connection) -> tuple[str, Callable[[Mapping[str, Any]], Any], Mapping[str, Any]]:
+        """The text, what binds parameters by name, and those that the statement itself has."""
         dialect = connection.dialect
         made = self._made.get(dialect.name)
         if made is None:
-            compiled = self._statement.compile(dialect=dialect)
+            compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
             made = self._made[dialect.name] = compiled.string, _binder(compiled), dict(compiled.params)
-        text, bound, constants = made
+        return made
+
+
+class Read(_Statement):
+    """A SELECT."""
+
+    def __init__(self, statement: Select[Any] | CompoundSelect[Any]) -> None:
+        """The statement's parameters are named when its rows are asked for."""
+        super().__init__(statement)
+        self._names = tuple(statement.selected_columns.keys())
+
+    def rows(self, connection: Connection, **asked: Any) -> list[tuple[Any, ...]]:
+        """All rows for the parameters, of the columns in the order of the statement."""
+        text, bound, constants = self._for(connection)
         if not connection.in_transaction():
             connection.begin()
         driver: Any = connection.connection.driver_connection
@@ -98,6 +87,30 @@ class Read:
     def documents(self, connection: Connection, **asked: Any) -> list[dict[str, Any]]:
         """The same by the names of the columns."""
         return [dict(zip(self._names, row, strict=True)) for row in self.rows(connection, **asked)]
+
+
+class Change(_Statement):
+    """An INSERT, UPDATE or DELETE, for many rows at once."""
+
+    def make(self, connection: Connection, rows: Sequence[Mapping[str, Any]], **owner: Any) -> None:
+        """Makes it for each of the rows; the parameters `owner` are the same in all of them."""
+        if rows:
+            text, bound, constants = self._for(connection)
+            shared = {**constants, **owner}
+            connection.exec_driver_sql(text, [bound({**shared, **row}) for row in rows])
+
+
+def upsert(table: Table, dialect: Dialect, *, adds: bool = False) -> Change:
+    """INSERT … ON CONFLICT (primary key) DO UPDATE of all columns; `adds`: what is there is added to, not replaced."""
+    statement: Any = (sqlite if dialect.name == "sqlite" else postgresql).insert(table)
+    keys = {column.name for column in table.primary_key}
+    changed = {
+        column.name: column + statement.excluded[column.name] if adds else statement.excluded[column.name]
+        for column in table.columns
+        if column.name not in keys
+    }
+    statement = statement.on_conflict_do_update(index_elements=sorted(keys), set_=changed)
+    return Change(statement, columns=table.columns.keys())
 
 
 def documents(result: CursorResult[Any]) -> list[dict[str, Any]]:
@@ -176,27 +189,37 @@ MEMORIES_BY_ID = select(t.memories).where(
 )
 _SEQUENCE = select(t.tenants.c.sequence).where(t.tenants.c.tenant == _tenant)
 SEQUENCE = Read(_SEQUENCE)
-LOCKED_SEQUENCE = _SEQUENCE.with_for_update()
+LOCKED_SEQUENCE = Read(_SEQUENCE.with_for_update())
 JOURNAL = Read(
     select(t.journal)
     .where(t.journal.c.tenant == _tenant, t.journal.c.sequence > bindparam("in_after"))
     .order_by(t.journal.c.sequence)
     .limit(bindparam("in_limit"))
 )
-SET_SEQUENCE = update(t.tenants).where(t.tenants.c.tenant == _tenant).values(sequence=bindparam("in_sequence"))
+SET_SEQUENCE = Change(update(t.tenants).where(t.tenants.c.tenant == _tenant).values(sequence=bindparam("in_sequence")))
+ADD_JOURNAL = Change(insert(t.journal))
 DROP_ROWS = delete(t.model_rows).where(
     t.model_rows.c.tenant == _tenant,
     t.model_rows.c.namespace == _namespace,
     t.model_rows.c.option_id == bindparam("in_option"),
 )
-ADD_VISITS = (
-    update(t.prototypes)
-    .where(
-        t.prototypes.c.tenant == _tenant,
-        t.prototypes.c.namespace == _namespace,
-        t.prototypes.c.number == bindparam("in_number"),
+ADD_PROTOTYPES = Change(insert(t.prototypes))
+_PROTOTYPE = update(t.prototypes).where(
+    t.prototypes.c.tenant == _tenant,
+    t.prototypes.c.namespace == _namespace,
+    t.prototypes.c.number == bindparam("in_number"),
+)
+ADD_VISITS = Change(_PROTOTYPE.values(visits=t.prototypes.c.visits + bindparam("in_visits")))
+SAVE_ARRIVALS = Change(
+    _PROTOTYPE.values({name: bindparam(f"in_{name}") for name in ("arrivals", "endings", "marks", "changed")})
+)
+ADD_ACTIONS = Change(insert(t.actions))
+EPISODE = Read(
+    select(t.episodes).where(
+        t.episodes.c.tenant == _tenant,
+        t.episodes.c.namespace == _namespace,
+        t.episodes.c.episode_id == bindparam("in_episode"),
     )
-    .values(visits=t.prototypes.c.visits + bindparam("in_visits"))
 )
 
 
@@ -236,14 +259,33 @@ def _tried() -> Select[Any]:
     )
 
 
+def _add_prediction() -> Any:
+    """One more of an episode's predictions, unless it has the most already or its outcome is known."""
+    p, e, of = t.predictions.c, t.episodes.c, bindparam("in_episode", type_=t.predictions.c.episode_id.type)
+    told = (p.probability, p.steps, p.agent, p.told_at_ms)
+    probability, steps, agent, told_at_ms = (bindparam(f"in_{column.name}", type_=column.type) for column in told)
+    last = select(func.max(p.number)).where(p.tenant == _tenant, p.namespace == _namespace, p.episode_id == of)
+    one = select((func.coalesce(last.scalar_subquery(), -1) + 1).label("number")).subquery()
+    known = select(e.success).where(
+        e.tenant == _tenant, e.namespace == _namespace, e.episode_id == of, e.success.is_not(None)
+    )
+    row = select(
+        _tenant, _namespace, of, one.c.number, probability, func.coalesce(steps, one.c.number), agent, told_at_ms
+    ).where(one.c.number < bindparam("in_most", type_=p.number.type), ~known.exists())
+    return insert(t.predictions).from_select(t.predictions.columns.keys(), row)
+
+
+ADD_PREDICTION = Change(_add_prediction())
 TALLIES = Read(_tallies())
 TRIED = Read(_tried())
-REPLY = select(t.replies).where(
-    t.replies.c.tenant == _tenant,
-    t.replies.c.scope == bindparam("in_scope"),
-    t.replies.c.expires_at_ms > bindparam("in_now"),
+REPLY = Read(
+    select(t.replies).where(
+        t.replies.c.tenant == _tenant,
+        t.replies.c.scope == bindparam("in_scope"),
+        t.replies.c.expires_at_ms > bindparam("in_now"),
+    )
 )
-PREDICTIONS = (
+PREDICTIONS = Read(
     select(t.predictions)
     .where(
         t.predictions.c.tenant == _tenant,
@@ -251,6 +293,13 @@ PREDICTIONS = (
         t.predictions.c.episode_id == bindparam("in_episode"),
     )
     .order_by(t.predictions.c.number)
+)
+DROP_PREDICTIONS = Change(
+    delete(t.predictions).where(
+        t.predictions.c.tenant == _tenant,
+        t.predictions.c.namespace == _namespace,
+        t.predictions.c.episode_id == bindparam("in_episode"),
+    )
 )
 EXPIRE_PREDICTIONS = delete(t.predictions).where(t.predictions.c.told_at_ms <= bindparam("in_before"))
 EXPIRE_REPLIES = delete(t.replies).where(t.replies.c.expires_at_ms <= bindparam("in_now"))

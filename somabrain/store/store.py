@@ -28,7 +28,7 @@ from somabrain.store.database import Database
 from somabrain.store.experience import SqlExperience, SqlExperienceWriter, due_consolidations
 from somabrain.store.memories import SqlMemories, SqlMemoryWriter
 from somabrain.store.odds import SqlOdds, SqlOddsWriter
-from somabrain.store.statements import Upsert, chunks, documents
+from somabrain.store.statements import Change, chunks, documents
 from somabrain.tenancy import Namespace, TenantId
 
 UPSERTED = (
@@ -56,9 +56,9 @@ class SqlStore:
         """`database` is prepared."""
         self._database = database
         dialect = database.engine.dialect
-        self._upserts = {table.name: Upsert(table, dialect) for table in UPSERTED}
-        self._upserts |= {table.name: Upsert(table, dialect, adds=True) for table in ACCUMULATED}
-        self._new_tenant = sql.insert_missing(t.tenants, on_sqlite=database.sqlite)
+        self._upserts = {table.name: sql.upsert(table, dialect) for table in UPSERTED}
+        self._upserts |= {table.name: sql.upsert(table, dialect, adds=True) for table in ACCUMULATED}
+        self._new_tenant = Change(sql.insert_missing(t.tenants, on_sqlite=database.sqlite))
 
     @contextmanager
     def read(self, tenant: TenantId) -> Iterator[ReadTransaction]:
@@ -71,12 +71,14 @@ class SqlStore:
         return self._database.at_hand()
 
     @contextmanager
-    def write(self, tenant: TenantId) -> Iterator[WriteTransaction]:
+    def write(self, tenant: TenantId, *, durable: bool = True, at_once: bool = False) -> Iterator[WriteTransaction]:
         """As `Store.write`: the tenant's row is locked first, so its writers queue there."""
-        with self._database.writing() as connection:
-            connection.execute(self._new_tenant, {"tenant": tenant.value, "sequence": 0})
-            sequence = connection.execute(sql.LOCKED_SEQUENCE, {"in_tenant": tenant.value}).scalar_one()
-            writer = SqlWriter(connection, tenant, self._upserts, sequence)
+        with self._database.writing(durable=durable, at_once=at_once) as connection:
+            found = sql.LOCKED_SEQUENCE.rows(connection, in_tenant=tenant.value)
+            if not found:
+                self._new_tenant.make(connection, [{"tenant": tenant.value, "sequence": 0}])
+                found = sql.LOCKED_SEQUENCE.rows(connection, in_tenant=tenant.value)
+            writer = SqlWriter(connection, tenant, self._upserts, found[0][0])
             yield writer
             writer.flush()
 
@@ -278,7 +280,7 @@ class SqlReader:
 class SqlWriter(SqlReader):
     """`WriteTransaction` on a connection whose transaction holds the tenant's row."""
 
-    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Upsert], sequence: int) -> None:
+    def __init__(self, connection: Connection, tenant: TenantId, upserts: Mapping[str, Change], sequence: int) -> None:
         """`sequence`: the tenant's last one."""
         super().__init__(connection, tenant)
         self._upserts = upserts
@@ -320,9 +322,9 @@ class SqlWriter(SqlReader):
     def flush(self) -> None:
         """Writes the appended entries and the tenant's sequence."""
         if self._entries:
-            rows = [{"tenant": self._tenant.value, **codec.journal_columns(entry)} for entry in self._entries]
-            self._connection.execute(t.journal.insert(), rows)
-            self._connection.execute(sql.SET_SEQUENCE, {"in_tenant": self._tenant.value, "in_sequence": self._sequence})
+            rows = [codec.journal_columns(entry) for entry in self._entries]
+            sql.ADD_JOURNAL.make(self._connection, rows, tenant=self._tenant.value)
+            sql.SET_SEQUENCE.make(self._connection, [{"in_sequence": self._sequence}], in_tenant=self._tenant.value)
             self._entries = []
 
     def save_namespace(self, record: NamespaceRecord) -> None:
@@ -350,32 +352,27 @@ class SqlWriter(SqlReader):
 
     def add_prototypes(self, namespace: Namespace, prototypes: Sequence[StoredPrototype]) -> None:
         """As the port."""
-        if prototypes:
-            owner = {"tenant": self._tenant.value, "namespace": namespace.value}
-            self._connection.execute(
-                t.prototypes.insert(), [{**owner, **codec.prototype_columns(stored)} for stored in prototypes]
-            )
+        rows = [codec.prototype_columns(stored) for stored in prototypes]
+        sql.ADD_PROTOTYPES.make(self._connection, rows, tenant=self._tenant.value, namespace=namespace.value)
 
     def add_visits(self, namespace: Namespace, visits: Mapping[int, int]) -> None:
         """As the port."""
-        if visits:
-            self._connection.execute(
-                sql.ADD_VISITS,
-                [self._key(namespace, in_number=number, in_visits=count) for number, count in sorted(visits.items())],
-            )
+        rows = [{"in_number": number, "in_visits": count} for number, count in sorted(visits.items())]
+        sql.ADD_VISITS.make(self._connection, rows, **self._key(namespace))
 
     def reply(self, scope: ReplyScope, now_ms: int) -> Reply | None:
         """As the port."""
         key = {"in_tenant": self._tenant.value, "in_scope": _digest(scope), "in_now": now_ms}
-        row = self._connection.execute(sql.REPLY, key).first()
-        if row is None:
+        found = sql.REPLY.documents(self._connection, **key)
+        if not found:
             return None
+        row = found[0]
         return Reply(
-            body_sha256=bytes(row.body_sha256),
-            status=row.status,
-            headers=json.loads(row.headers),
-            body=bytes(row.body),
-            expires_at_ms=row.expires_at_ms,
+            body_sha256=bytes(row["body_sha256"]),
+            status=row["status"],
+            headers=json.loads(row["headers"]),
+            body=bytes(row["body"]),
+            expires_at_ms=row["expires_at_ms"],
         )
 
     def save_reply(self, scope: ReplyScope, reply: Reply) -> None:
@@ -391,7 +388,7 @@ class SqlWriter(SqlReader):
         self._put(t.replies.name, [columns])
 
     def _put(self, table: str, rows: list[codec.Columns]) -> None:
-        self._upserts[table].put(self._connection, rows, tenant=self._tenant.value)
+        self._upserts[table].make(self._connection, rows, tenant=self._tenant.value)
 
 
 def _digest(scope: ReplyScope) -> bytes:

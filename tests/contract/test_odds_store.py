@@ -17,7 +17,7 @@ from somabrain.oak.model import (
     Tried,
     place_of,
 )
-from somabrain.ports import TallyQuery
+from somabrain.ports import EpisodeRecord, TallyQuery
 from somabrain.store import SqlStore
 from somabrain.tenancy import Namespace
 from tests.contract.test_store import record
@@ -121,6 +121,16 @@ def test_predictions_keep_their_order_until_they_are_dropped(store: SqlStore) ->
         tx.odds.drop_predictions(HOME, "e")
     with store.read(ALICE) as tx:
         assert (tx.odds.predictions(HOME, "e"), len(tx.odds.predictions(HOME, "f"))) == ([], 1)
+
+
+def test_what_is_told_of_an_episode_that_ended_is_not_kept(store: SqlStore) -> None:
+    episode = EpisodeRecord(episode_id="e", sequence=1, body_sha256=b"\1" * 32, success=None, outcome_sequence=None)
+    for success, kept in ((None, [told(0.5)]), (True, [told(0.5)]), (False, [told(0.5)])):
+        with store.write(ALICE) as tx:
+            tx.experience.save_episode(HOME, replace(episode, success=success))
+            tx.odds.add_prediction(HOME, "e", told(0.5), 5, 3)
+            assert tx.odds.predictions(HOME, "e") == kept
+            assert tx.experience.episode(HOME, "e") == replace(episode, success=success)
 
 
 def test_predictions_of_old_runs_expire(store: SqlStore) -> None:

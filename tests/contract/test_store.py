@@ -10,7 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from common.config.settings import Settings
 from somabrain.bootstrap import open_database
@@ -27,7 +27,7 @@ from somabrain.oak.model import (
     Status,
     Termination,
 )
-from somabrain.ports import Event, NamespaceRecord, Reply, ReplyScope, StoredPrototype, WriteTransaction
+from somabrain.ports import Event, NamespaceRecord, NotAtHandError, Reply, ReplyScope, StoredPrototype, WriteTransaction
 from somabrain.store import SqlStore
 from somabrain.store.database import HEAD, Database
 from somabrain.store.tables import metadata
@@ -330,6 +330,40 @@ def test_visits_add_up(store: SqlStore) -> None:
 def opened(settings: Settings) -> Iterator[Database]:
     with open_database(settings) as database:
         yield database
+
+
+def test_a_write_that_need_not_last_is_seen_and_leaves_the_next_one_durable(settings: Settings) -> None:
+    def waits(connection: Connection) -> str:
+        asked = "PRAGMA synchronous" if database.sqlite else "SHOW synchronous_commit"
+        return str(connection.exec_driver_sql(asked).scalar_one())
+
+    with opened(settings) as database:
+        store = SqlStore(database)
+        for durable in (True, False, True, False):
+            with store.write(ALICE, durable=durable) as tx:
+                tx.append(event(1))
+            with store.read(ALICE) as reading:
+                assert reading.sequence() == tx.sequence()
+            with pytest.raises(InterruptedError), store.write(ALICE, durable=not durable) as tx:
+                tx.append(event(1))
+                raise InterruptedError
+            with database.writing(durable=durable) as connection:
+                assert waits(connection) in (("2", "on") if durable else ("1", "off"))
+
+
+def test_a_write_at_once_waits_for_no_other_writer(settings: Settings) -> None:
+    with opened(settings) as database, opened(settings) as another:
+        store = SqlStore(database)
+        for busy in (database, another):
+            with SqlStore(busy).write(BOB) as tx:
+                tx.append(event(1))
+                with pytest.raises(NotAtHandError), store.write(ALICE, at_once=True):
+                    pytest.fail("it is not this one's turn")
+        if database.sqlite:
+            with store.write(ALICE, at_once=True) as tx:
+                tx.append(event(1))
+        with store.write(ALICE) as tx:
+            assert tx.sequence() == int(database.sqlite)
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(settings: Settings) -> None:
