@@ -113,7 +113,9 @@ class Database:
     def at_hand(self) -> bool:
         """Whether it is a file here, and one of its connections is free."""
         pool = self.engine.pool
-        return isinstance(pool, QueuePool) and self.sqlite and pool.checkedout() < pool.size()
+        if not (self.sqlite and isinstance(pool, QueuePool)):
+            return False
+        return pool.checkedout() + (not self._writer.held) < pool.size()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -259,6 +261,11 @@ class _Kept:
         self._engine = engine
         self._options = options
         self._connection: Connection | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether it is out of the pool now."""
+        return self._connection is not None or self.lock.locked()
 
     @contextmanager
     def lent(self) -> Iterator[Connection]:

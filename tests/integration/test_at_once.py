@@ -59,12 +59,12 @@ def test_what_is_kept_needs_no_thread_and_what_is_not_waits_for_one(sqlite_clien
         ("/oak/act", {"state": at("home"), **ACT}),
         ("/oak/plan", {"start_state": at("home"), **ACT}),
         ("/oak/predict", {"state": at("home"), "agent": "ann"}),
+        ("/oak/predict", {"state": at("home"), "episode_id": "scored"}),
     ]
     unkept = [
         ("/oak/act", {"state": at("home"), "target_feature": at("home street")}),
         ("/oak/plan", {"start_state": at("home"), **ACT, "alternatives": 1}),
         ("/oak/plan", {"start_state": {"text": "home"}, **ACT}),
-        ("/oak/predict", {"state": at("home"), "episode_id": "scored"}),
         ("/oak/act", {"namespace": "elsewhere", "state": at("home"), **ACT}),
     ]
     known = [client.post(path, json=body).raise_for_status().json() for path, body in kept]
