@@ -14,7 +14,14 @@ from somabrain.memory.entries import entries_of
 from somabrain.memory.fusion import relevance
 from somabrain.memory.lexical import LexicalIndex
 from somabrain.memory.model import Memory, Query, Scored, Weights
-from somabrain.memory.scoring import boosts, exact_cosines, importance_boosts, recency_boosts, rounded_scores
+from somabrain.memory.scoring import (
+    boosts,
+    exact_cosines,
+    importance_boosts,
+    raise_bounds,
+    recency_boosts,
+    rounded_scores,
+)
 from somabrain.oak.learning.prototypes import CANDIDATE_MARGIN
 
 NEVER_MS = np.iinfo(np.int64).max
@@ -77,7 +84,8 @@ class MemoryIndex:
         if query.text is None:
             weights = replace(weights, lexical=0.0)
         else:
-            words = self._words.scores(query.text)[rows]
+            words = self._words.scores(query.text)
+            words = words if len(rows) == len(words) else words[rows]
         near = self._near(rows, self._bounds(rows, words, vector, weights), query.top_k, now_ms, weights)
         rows = rows[near]
         extra = boosts(self._importance[rows], self._created[rows], now_ms, weights)
@@ -122,9 +130,16 @@ class MemoryIndex:
         What recency takes off takes longest to work out, so first of few: of those by whose lower bounds the score of
         the last one is known, then of those that may reach it.
         """
-        important = importance_boosts(self._importance[rows], weights)
-        low, high = relevant[0] + important, relevant[1] + important
-        sure = np.flatnonzero(low >= _highest(low, top_k))
+        low, high = relevant
+        if raise_bounds.compiled:
+            best = np.full(top_k, -np.inf)
+            raise_bounds(low, high, self._importance[: len(self._ids)], rows, weights.importance, best)
+            lowest = best[0]
+        else:
+            important = importance_boosts(self._importance[rows], weights)
+            low, high = low + important, high + important
+            lowest = _highest(low, top_k)
+        sure = np.flatnonzero(low >= lowest)
         last = _highest(low[sure] + recency_boosts(self._created[rows[sure]], now_ms, weights), top_k)
         near = np.flatnonzero(high >= last)
         recency = recency_boosts(self._created[rows[near]], now_ms, weights)

@@ -48,6 +48,7 @@ class LexicalIndex:
         self._alive = bytearray()
         self._living = 0
         self._total = 0
+        self._damping: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """The rows, removed ones included."""
@@ -55,6 +56,7 @@ class LexicalIndex:
 
     def append(self, texts: Sequence[str]) -> None:
         """Adds a row for each text, after those there are."""
+        self._damping = None
         for text in texts:
             found = terms(text)
             row = len(self._lengths)
@@ -73,6 +75,7 @@ class LexicalIndex:
     def remove(self, row: int) -> None:
         """Takes the row out of scores and statistics; its number stays taken. Again: nothing."""
         if self._alive[row]:
+            self._damping = None
             self._alive[row] = 0
             self._living -= 1
             self._total -= self._lengths[row]
@@ -83,8 +86,7 @@ class LexicalIndex:
         if self._total == 0:
             return scores
         alive = np.frombuffer(self._alive, dtype=np.bool_)
-        lengths = np.frombuffer(self._lengths, dtype=np.uint32).astype(np.float64)
-        damping = lengths * (K1 * B * self._living / self._total) + K1 * (1 - B)
+        damping = self._dampings()
         supremum = 0.0
         for term in dict.fromkeys(terms(query)):
             pairs = np.frombuffer(self._postings.get(term, b""), dtype=np.uint32).reshape(-1, _PAIR)
@@ -96,10 +98,18 @@ class LexicalIndex:
             else:
                 rows, counts = pairs[:, 0].astype(np.intp), pairs[:, 1]
                 scores[rows] += weight * (counts / (damping[rows] + counts))
-        scores[~alive] = 0.0
+        if self._living < len(alive):
+            scores[~alive] = 0.0
         if supremum:
             scores /= supremum
         return scores
+
+    def _dampings(self) -> NDArray[np.float64]:
+        """What BM25 adds to a term's count in each row for the row's length; kept until a row comes or goes."""
+        if self._damping is None:
+            lengths = np.frombuffer(self._lengths, dtype=np.uint32).astype(np.float64)
+            self._damping = lengths * (K1 * B * self._living / self._total) + K1 * (1 - B)
+        return self._damping
 
     def _holders(self, pairs: NDArray[np.uint32], alive: NDArray[np.bool_]) -> int:
         """How many living rows these postings are of."""
@@ -112,6 +122,7 @@ class LexicalIndex:
 
         A kept row that was removed stays removed. Takes time in proportion to the whole index.
         """
+        self._damping = None
         places = np.cumsum(keep, dtype=np.uint32) - np.uint32(1)
         postings: dict[str, array[int]] = {}
         for term, posting in self._postings.items():

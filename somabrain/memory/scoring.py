@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from somabrain.memory.model import Weights
+from somabrain.oak.kernels import PLACES, REALS, kernel
 from somabrain.oak.learning.states import SIMILARITY_DECIMALS
 
 CHUNK_ROWS = 4096
@@ -15,6 +16,31 @@ CHUNK_ROWS = 4096
 def importance_boosts(importance: NDArray[np.float64], weights: Weights) -> NDArray[np.float64]:
     """What importances in 0..1 add to relevance, shape (n,): `weights.importance` · (2 i − 1)."""
     return np.asarray(weights.importance * (2 * importance - 1))
+
+
+@kernel(f"void(float64[::1], float64[::1], {REALS}, {PLACES}, float64, float64[::1])")
+def raise_bounds(  # noqa: PLR0917 - called by position
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    importance: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    weight: float,
+    best: NDArray[np.float64],
+) -> None:
+    """Adds to bounds of relevance, shape (rows,), what the importances of these rows do.
+
+    Writes the highest of the lower ones to `best`, ascending; it comes with what they have to be above.
+    """
+    for at in range(len(rows)):
+        boost = weight * (2 * importance[rows[at]] - 1)
+        low[at] += boost
+        high[at] += boost
+        if low[at] > best[0]:
+            place = 0
+            while place + 1 < len(best) and best[place + 1] < low[at]:
+                best[place] = best[place + 1]
+                place += 1
+            best[place] = low[at]
 
 
 def recency_boosts(created_at_ms: NDArray[np.int64], now_ms: int, weights: Weights) -> NDArray[np.float64]:

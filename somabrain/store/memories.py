@@ -15,7 +15,7 @@ from somabrain.oak.model import Vector
 from somabrain.ports import Mark, MemorySpace
 from somabrain.store import statements as sql
 from somabrain.store import tables as t
-from somabrain.store.statements import Change, chunks
+from somabrain.store.statements import Change, chunks, documents
 from somabrain.tenancy import Namespace, TenantId
 
 FORGOTTEN = "MemoryForgotten"
@@ -41,16 +41,14 @@ class SqlMemories:
 
     def get(self, namespace: Namespace, ids: Iterable[str]) -> dict[str, Memory]:
         """As the port."""
-        found: dict[str, Memory] = {}
-        for some in chunks(sorted(set(ids))):
-            rows = self._connection.execute(sql.MEMORIES_BY_ID, {**self._owner(namespace), "in_memories": some})
-            found.update((row.memory_id, _memory(row)) for row in rows)
-        return found
+        rows = sql.MEMORIES_BY_ID.documents(self._connection, sorted(set(ids)), **self._owner(namespace))
+        return {row["memory_id"]: _memory(row) for row in rows}
 
     def stored(self, namespace: Namespace, *, after: int, limit: int) -> list[Memory]:
         """As the port."""
         query = select(t.memories).where(*self._in(t.memories, namespace), t.memories.c.sequence > after)
-        return [_memory(row) for row in self._connection.execute(query.order_by(t.memories.c.sequence).limit(limit))]
+        found = self._connection.execute(query.order_by(t.memories.c.sequence).limit(limit))
+        return [_memory(row) for row in documents(found)]
 
     def marks(self, namespace: Namespace, *, after: int, limit: int) -> list[Mark]:
         """As the port."""
@@ -174,15 +172,15 @@ def _memory_columns(memory: Memory) -> dict[str, Any]:
     }
 
 
-def _memory(row: Any) -> Memory:
+def _memory(row: Mapping[str, Any]) -> Memory:
     return Memory(
-        memory_id=row.memory_id,
-        content=json.loads(row.content),
-        metadata=json.loads(row.metadata),
-        importance=row.importance,
-        created_at_ms=row.created_at_ms,
-        expires_at_ms=row.expires_at_ms,
-        vector=Vector(data=bytes(row.vector)),
-        sequence=row.sequence,
-        checksum=row.checksum,
+        memory_id=row["memory_id"],
+        content=json.loads(row["content"]),
+        metadata=json.loads(row["metadata"]),
+        importance=row["importance"],
+        created_at_ms=row["created_at_ms"],
+        expires_at_ms=row["expires_at_ms"],
+        vector=Vector(data=bytes(row["vector"])),
+        sequence=row["sequence"],
+        checksum=row["checksum"],
     )

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import (
     BindParameter,
+    Column,
     ColumnElement,
     CompoundSelect,
     Connection,
@@ -40,7 +41,7 @@ NOTHING = -2
 NO_KEY = b"\0"
 """No agent's key."""
 
-KEYS_MAX = 500
+KEYS_MAX = 512
 """Most keys in one statement: SQLite takes 999 parameters in its oldest builds."""
 
 
@@ -87,6 +88,30 @@ class Read(_Statement):
     def documents(self, connection: Connection, **asked: Any) -> list[dict[str, Any]]:
         """The same by the names of the columns."""
         return [dict(zip(self._names, row, strict=True)) for row in self.rows(connection, **asked)]
+
+
+class ReadByKeys:
+    """A SELECT of the rows that have one of some keys: a statement for each power of two, the last key repeated."""
+
+    def __init__(self, statement: Select[Any], column: Column[Any]) -> None:
+        """`column`: whose keys."""
+        self._statement = statement
+        self._column = column
+        self._reads: dict[int, Read] = {}
+
+    def documents(self, connection: Connection, keys: Sequence[Any], **asked: Any) -> list[dict[str, Any]]:
+        """The rows in no order, by the names of their columns."""
+        return [row for some in chunks(keys) for row in self._some(connection, some, asked)]
+
+    def _some(self, connection: Connection, keys: Sequence[Any], asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+        count = 1 << (len(keys) - 1).bit_length()
+        names = [f"in_key_{place}" for place in range(count)]
+        read = self._reads.get(count)
+        if read is None:
+            one_of = self._column.in_([bindparam(name, type_=self._column.type) for name in names])
+            read = self._reads[count] = Read(self._statement.where(one_of))
+        repeated = [*keys, *[keys[-1]] * (count - len(keys))]
+        return read.documents(connection, **asked, **dict(zip(names, repeated, strict=True)))
 
 
 class Change(_Statement):
@@ -152,10 +177,8 @@ OPTION = Read(
         t.options.c.option_id == bindparam("in_option"),
     )
 )
-OPTIONS_BY_ID = select(t.options).where(
-    t.options.c.tenant == _tenant,
-    t.options.c.namespace == _namespace,
-    t.options.c.option_id.in_(bindparam("in_options", expanding=True)),
+OPTIONS_BY_ID = ReadByKeys(
+    select(t.options).where(t.options.c.tenant == _tenant, t.options.c.namespace == _namespace), t.options.c.option_id
 )
 ROW = Read(
     select(t.model_rows).where(
@@ -174,18 +197,18 @@ ROWS_OF = (
     )
     .order_by(t.model_rows.c.option_id, t.model_rows.c.start)
 )
-STATES = select(t.prototypes.c.number, t.prototypes.c.facts, t.prototypes.c.vector, t.prototypes.c.text).where(
-    t.prototypes.c.tenant == _tenant,
-    t.prototypes.c.namespace == _namespace,
-    t.prototypes.c.number.in_(bindparam("in_numbers", expanding=True)),
+STATES = ReadByKeys(
+    select(t.prototypes.c.number, t.prototypes.c.facts, t.prototypes.c.vector, t.prototypes.c.text).where(
+        t.prototypes.c.tenant == _tenant, t.prototypes.c.namespace == _namespace
+    ),
+    t.prototypes.c.number,
 )
 _MEMORY_SPACES = select(t.memory_spaces).where(t.memory_spaces.c.tenant == _tenant)
 MEMORY_SPACES = Read(_MEMORY_SPACES.order_by(t.memory_spaces.c.namespace))
 MEMORY_SPACE = Read(_MEMORY_SPACES.where(t.memory_spaces.c.namespace == _namespace))
-MEMORIES_BY_ID = select(t.memories).where(
-    t.memories.c.tenant == _tenant,
-    t.memories.c.namespace == _namespace,
-    t.memories.c.memory_id.in_(bindparam("in_memories", expanding=True)),
+MEMORIES_BY_ID = ReadByKeys(
+    select(t.memories).where(t.memories.c.tenant == _tenant, t.memories.c.namespace == _namespace),
+    t.memories.c.memory_id,
 )
 _SEQUENCE = select(t.tenants.c.sequence).where(t.tenants.c.tenant == _tenant)
 SEQUENCE = Read(_SEQUENCE)

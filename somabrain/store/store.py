@@ -182,11 +182,8 @@ class SqlReader:
 
     def options_by_id(self, namespace: Namespace, ids: Iterable[str]) -> dict[str, Option]:
         """As the port."""
-        found: dict[str, Option] = {}
-        for some in chunks(sorted(set(ids))):
-            rows = documents(self._connection.execute(sql.OPTIONS_BY_ID, self._key(namespace, in_options=some)))
-            found.update((row["option_id"], codec.option_of(row)) for row in rows)
-        return found
+        rows = sql.OPTIONS_BY_ID.documents(self._connection, sorted(set(ids)), **self._key(namespace))
+        return {row["option_id"]: codec.option_of(row) for row in rows}
 
     def option_ids(self, namespace: Namespace, *, besides: Source | None = None) -> list[str]:
         """As the port."""
@@ -240,11 +237,8 @@ class SqlReader:
 
     def states(self, namespace: Namespace, numbers: Sequence[int]) -> dict[int, State]:
         """As the port."""
-        found: dict[int, State] = {}
-        for some in chunks(numbers):
-            rows = documents(self._connection.execute(sql.STATES, self._key(namespace, in_numbers=some)))
-            found.update((row["number"], codec.state_of(row)) for row in rows)
-        return found
+        rows = sql.STATES.documents(self._connection, numbers, **self._key(namespace))
+        return {row["number"]: codec.state_of(row) for row in rows}
 
     def journal(
         self, *, after: int = 0, limit: int | None = None, namespace: Namespace | None = None

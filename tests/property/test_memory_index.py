@@ -16,11 +16,12 @@ from somabrain.memory.entries import entries_of
 from somabrain.memory.index import MemoryIndex
 from somabrain.memory.lexical import LexicalIndex, add_shares, count_living
 from somabrain.memory.model import Memory, Query, Scored, Weights
+from somabrain.memory.scoring import raise_bounds
 from somabrain.oak.learning import unit_vector
 from somabrain.oak.learning.states import cosine
 from tests.kernels import running
 
-KERNELS = (relevance_bounds, add_shares, count_living)
+KERNELS = (relevance_bounds, raise_bounds, add_shares, count_living)
 DIMENSION = 4
 NOW_MS = 1_000_000
 WEIGHTS = Weights(lexical=0.4, importance=0.05, recency=0.02, half_life_ms=250_000.0)
