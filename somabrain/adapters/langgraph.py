@@ -36,10 +36,13 @@ TEXT_MAX = 256
 """Longest text that the service filters by; longer ones, and numbers beyond `SAFE_INTEGER`, are compared here."""
 NAME_MAX = 240
 """Longest name of a field that it filters by."""
+PARTS = 4
+"""How often items that one recall does not give all of are parted, in as many parts as there are digits each time."""
 SECONDS_A_MINUTE = 60
 """LangGraph tells lifetimes in minutes."""
 
 _DIGEST_BYTES = 20
+_DIGITS = "0123456789abcdef"
 _ANYTHING = "items of the store"
 """What is asked for where nothing is: every item answers, by its namespace."""
 
@@ -54,7 +57,7 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 class TooManyItemsError(Exception):
-    """More items or namespaces than the service looks through in one question: narrow the namespace or the filter."""
+    """More items or namespaces than are found in parts: narrow the namespace or the filter."""
 
 
 class SomabrainStore(BaseStore):
@@ -62,9 +65,8 @@ class SomabrainStore(BaseStore):
 
     An item is embedded as its JSON, or the fields that `index` names, and found by meaning and by words. A lifetime
     counts from the last `put`: reads don't extend it. `created_at` is that of the last `put`, as is `updated_at`.
-    A namespace is listed once something was stored in it. A search or listing that would have to look at more than
-    `HITS_MAX` items raises `TooManyItemsError` rather than giving a part. Refusals and outages are the client's
-    `BrainError`s.
+    A namespace is listed once something was stored in it. A search or listing that has to look at more items than one
+    recall gives, `HITS_MAX`, asks for them in parts. Refusals and outages are the client's `BrainError`s.
     """
 
     __slots__ = ("_brain", "_listed", "ttl_config")
@@ -118,6 +120,7 @@ class SomabrainStore(BaseStore):
         content = whole if not op.index else _text_of(value, op.index)
         metadata: dict[str, Any] = {
             **_prefixes("item", op.namespace),
+            **_parts(op.namespace, op.key),
             **{f"value.{name}": field for name, field in value.items() if _comparable(name, field)},
             "namespace": list(op.namespace),
             "key": op.key,
@@ -132,7 +135,7 @@ class SomabrainStore(BaseStore):
 
     def _list(self, name: tuple[str, ...]) -> None:
         """Has a namespace found by its name: the service lists no memories."""
-        metadata = {**_prefixes("namespace", name), "namespace": list(name)}
+        metadata = {**_prefixes("namespace", name), **_parts(name, None), "namespace": list(name)}
         self._brain.remember(" ".join(name), metadata=metadata, memory_id=_item_id(name, None))
         self._listed.add(name)
 
@@ -143,23 +146,31 @@ class SomabrainStore(BaseStore):
             asked[f"value.{name}"] = wanted.pop(name)
         if op.query:
             asked["indexed"] = True
-        # an item may be missing in the end only where it could not be seen in the hits
-        most = HITS_MAX if wanted else min(HITS_MAX, op.offset + op.limit)
-        hits = self._brain.recall(op.query or _ANYTHING, top_k=max(1, most), filter=asked).hits
+        query, last = op.query or _ANYTHING, op.offset + op.limit
+        most = HITS_MAX if wanted else min(HITS_MAX, last)
+        hits = self._brain.recall(query, top_k=max(1, most), filter=asked).hits
         found = [hit for hit in hits if _meets(_value(hit), wanted)]
-        if len(found) < op.offset + op.limit and len(hits) == HITS_MAX:
-            raise TooManyItemsError(
-                f"{HITS_MAX} items or more in {op.namespace_prefix!r} may answer, and the service gives no more"
-            )
-        return [_search_item(hit, scored=bool(op.query)) for hit in found[op.offset : op.offset + op.limit]]
+        if len(found) < last and len(hits) == HITS_MAX:
+            hits = sorted(self._parted(query, asked), key=lambda hit: (-hit.score, hit.memory_id))
+            found = [hit for hit in hits if _meets(_value(hit), wanted)]
+        return [_search_item(hit, scored=bool(op.query)) for hit in found[op.offset : last]]
+
+    def _every(self, query: str, asked: Mapping[str, Any], part: str = "") -> list[MemoryHit]:
+        """All memories that are asked for, of those whose names' digest begins with `part`."""
+        hits = list(self._brain.recall(query, top_k=HITS_MAX, filter=asked).hits)
+        return hits if len(hits) < HITS_MAX else self._parted(query, asked, part)
+
+    def _parted(self, query: str, asked: Mapping[str, Any], part: str = "") -> list[MemoryHit]:
+        if len(part) == PARTS:
+            raise TooManyItemsError(f"{HITS_MAX} items or more of {16**PARTS} parts are in one")
+        parts = [part + digit for digit in _DIGITS]
+        return [hit for one in parts for hit in self._every(query, {**asked, f"part.{len(one)}": one}, one)]
 
     def _namespaces(self, op: ListNamespacesOp) -> list[tuple[str, ...]]:
         conditions = op.match_conditions or ()
         prefix = next((one.path for one in conditions if one.match_type == "prefix"), ())
         known = prefix[: prefix.index("*")] if "*" in prefix else prefix
-        hits = self._brain.recall(_ANYTHING, top_k=HITS_MAX, filter=_prefix("namespace", known)).hits
-        if len(hits) == HITS_MAX:
-            raise TooManyItemsError(f"{HITS_MAX} namespaces or more below {known!r}, and the service gives no more")
+        hits = self._every(_ANYTHING, _prefix("namespace", known))
         names = {tuple(hit.metadata["namespace"]) for hit in hits}
         found = {name for name in names if all(_matches(one, name) for one in conditions)}
         return sorted({name[: op.max_depth] for name in found})[op.offset : op.offset + op.limit]
@@ -182,6 +193,13 @@ def _prefixes(kind: str, namespace: tuple[str, ...]) -> dict[str, Any]:
     for depth in range(len(namespace) + 1):
         entries |= _prefix(kind, namespace[:depth])
     return entries
+
+
+def _parts(namespace: tuple[str, ...], key: str | None) -> dict[str, Any]:
+    """The entries by which many items are parted evenly."""
+    named = json.dumps([list(namespace), key]).encode()
+    digest = hashlib.blake2b(named, digest_size=_DIGEST_BYTES).hexdigest()
+    return {f"part.{length}": digest[:length] for length in range(1, PARTS + 1)}
 
 
 def _comparable(name: str, value: Any) -> bool:

@@ -203,15 +203,43 @@ def test_an_item_expires(own_brain: Brain) -> None:
     assert (lives["soon"].expires_at - lives["soon"].created_at).total_seconds() == 1
 
 
-def test_what_the_service_cannot_look_through_is_an_error_and_no_part(own_brain: Brain) -> None:
+def test_more_items_than_one_recall_gives_are_found_in_parts(own_brain: Brain) -> None:
     store = SomabrainStore(own_brain)
-    store.batch([PutOp(ANN, str(number), {"n": number}) for number in range(HITS_MAX + 1)])
+    many = 2 * HITS_MAX + 7
+    store.batch([PutOp(ANN, str(number), {"n": number}) for number in range(many)])
+    store.put(BOB, "0", {"n": many})
     assert len(store.search(ANN, limit=HITS_MAX)) == HITS_MAX
     assert [item.key for item in store.search(ANN, filter={"n": 100})] == ["100"]
+    every = store.search(ANN, limit=1_000)
+    assert sorted(item.value["n"] for item in every) == list(range(many))
+    assert sorted(item.value["n"] for item in store.search(ANN, filter={"n": {"$gt": 99}}, limit=1_000)) == [
+        *range(100, many)
+    ]
+    ranked = store.search(ANN, query="150", limit=many)
+    assert ranked[0].key == "150"
+    scores = [item.score or 0.0 for item in ranked]
+    assert scores == sorted(scores, reverse=True)
+    pages = [store.search(ANN, query="150", limit=60, offset=first) for first in range(0, many, 60)]
+    assert [item.key for page in pages for item in page] == [item.key for item in ranked]
+    assert keys(store.search((), limit=1_000)) == keys(every) | {(BOB, "0")}
+
+
+def test_more_namespaces_than_one_recall_gives_are_listed(own_brain: Brain) -> None:
+    store = SomabrainStore(own_brain)
+    names = [("users", f"{number:03}") for number in range(HITS_MAX + 20)]
+    store.batch([PutOp(name, "k", {"n": 1}) for name in names])
+    assert store.list_namespaces(limit=1_000) == names
+    assert store.list_namespaces(prefix=("users",), limit=5, offset=HITS_MAX) == names[HITS_MAX : HITS_MAX + 5]
+
+
+def test_items_that_cannot_be_parted_are_an_error_and_no_part_of_them(
+    own_brain: Brain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("somabrain.adapters.langgraph.PARTS", 0)
+    store = SomabrainStore(own_brain)
+    store.batch([PutOp(ANN, str(number), {"n": number}) for number in range(HITS_MAX)])
     with pytest.raises(TooManyItemsError, match="100 items"):
         store.search(ANN, limit=HITS_MAX + 1)
-    with pytest.raises(TooManyItemsError, match="100 items"):
-        store.search(ANN, filter={"n": {"$gt": 99}})
 
 
 def test_refusals_and_outages_are_the_clients(own_brain: Brain, tmp_path: Path) -> None:
