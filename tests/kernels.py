@@ -28,5 +28,5 @@ def running(kernels: Sequence[Kernel[..., Any]], *, compiled: bool) -> Iterator[
             if compiled:
                 one.compile()
             else:
-                vars(one).update(vars(Kernel(one.function, "")))
+                vars(one).update(vars(Kernel(one.function, vars(one)["_signature"])))
         yield

@@ -151,8 +151,8 @@ class SomabrainStore(BaseStore):
         hits = self._brain.recall(query, top_k=max(1, most), filter=asked).hits
         found = [hit for hit in hits if _meets(_value(hit), wanted)]
         if len(found) < last and len(hits) == HITS_MAX:
-            hits = sorted(self._parted(query, asked), key=lambda hit: (-hit.score, hit.memory_id))
-            found = [hit for hit in hits if _meets(_value(hit), wanted)]
+            every = sorted(self._parted(query, asked), key=lambda hit: (-hit.score, hit.memory_id))
+            found = [hit for hit in every if _meets(_value(hit), wanted)]
         return [_search_item(hit, scored=bool(op.query)) for hit in found[op.offset : last]]
 
     def _every(self, query: str, asked: Mapping[str, Any], part: str = "") -> list[MemoryHit]:

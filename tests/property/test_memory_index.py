@@ -175,3 +175,22 @@ def test_of_thousands_the_best_are_found(entries: frozenset[str]) -> None:
     for text in (None, "the red kettle"):
         query = Query(vector=unit_vector(centre.tolist(), 48), text=text, entries=entries, top_k=50, min_score=None)
         assert index.best(query, NOW_MS, WEIGHTS) == defined(known, query)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(-8, 8), st.integers(0, 4)), min_size=1, max_size=40), st.integers(1, 6), st.data()
+)
+def test_raised_bounds_and_the_highest_of_them(made: list[tuple[int, int]], count: int, data: st.DataObject) -> None:
+    rows = np.array(data.draw(st.permutations(range(len(made)))), dtype=np.int64)
+    importance = np.array([place / 4 for _, place in made])
+    relevant = np.array([score / 8 for score, _ in made])
+    wanted = relevant + 0.1 * (2 * importance[rows] - 1)
+    for compiled in (False, True):
+        low, high, best = relevant.copy(), relevant + 1, np.full(count, -np.inf)
+        with running([raise_bounds], compiled=compiled):
+            raise_bounds(low, high, importance, rows, 0.1, best)
+        assert low.tolist() == wanted.tolist()
+        assert np.allclose(high, wanted + 1)
+        highest = sorted(wanted.tolist())[-count:]
+        assert best.tolist() == [-math.inf] * (count - len(highest)) + highest
