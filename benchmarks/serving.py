@@ -136,7 +136,8 @@ def _plans(client: httpx.Client) -> list[Figure]:
     return [replace(one, peer=f"empty route: {empty:.3f} ms", ratio=one.median / empty)]
 
 
-def _run(number: int) -> dict[str, object]:
+def run_of(number: int) -> dict[str, object]:
+    """A run between states that the workload has, as it is reported."""
     return {
         "start": {"features": {"s": number % 500}},
         "final": {"features": {"s": (number * 7 + 1) % 500}},
@@ -152,7 +153,7 @@ def _executions(client: httpx.Client, folder: Path) -> list[Figure]:
         number = next(numbers)
         headers = {**JSON, "Idempotency-Key": f"bench-{number}"}
         path = f"/oak/option/option-{number % 500:05d}/execution"
-        client.post(path, content=orjson.dumps(_run(number)), headers=headers).raise_for_status()
+        client.post(path, content=orjson.dumps(run_of(number)), headers=headers).raise_for_status()
 
     database = sqlite3.connect(folder / "peer.sqlite3", isolation_level=None)
     database.execute("PRAGMA journal_mode=WAL")
@@ -171,7 +172,7 @@ def _executions(client: httpx.Client, folder: Path) -> list[Figure]:
 
 
 def _batches(client: httpx.Client) -> Figure:
-    runs = ({"option_id": f"option-{n % 500:05d}", **_run(n)} for n in count())
+    runs = ({"option_id": f"option-{n % 500:05d}", **run_of(n)} for n in count())
     return _told_in_batches(client, runs, f"executions in batches of {BATCH}", BATCH_BAR)
 
 
@@ -195,7 +196,7 @@ def _batches_of_vectors(client: httpx.Client) -> Figure:
 
     def run(number: int) -> dict[str, object]:
         start, final = states[number % STATES], states[(number * 7 + 1) % STATES]
-        return {"option_id": made[number % len(made)], **_run(number), "start": start, "final": final}
+        return {"option_id": made[number % len(made)], **run_of(number), "start": start, "final": final}
 
     return _told_in_batches(
         client, map(run, count()), f"the same of vectors, {DIMENSION} components", VECTORS_BAR, **space
