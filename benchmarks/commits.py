@@ -1,4 +1,4 @@
-"""`python -m benchmarks.commits`: what waiting for the disk costs runs that are reported, and shared commits might save.
+"""`python -m benchmarks.commits`: what waiting for the disk costs reported runs, and shared commits might save.
 
 Two servers on SQLite without a vector engine: one as it is, the other with commits that wait for no disk. That is more
 than group commit can spare, which still waits once for each group. One run a request, from one client and from eight
