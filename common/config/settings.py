@@ -203,7 +203,9 @@ class Settings(BaseSettings):
         le=600,
         description="Age from which a search of Milvus surely sees a write; younger are read in SQL.",
     )
-    milvus_batch: int = Field(2000, ge=1, le=100_000, description="Changes that go to Milvus at once.")
+    milvus_batch: int = Field(
+        10_000, ge=1, le=100_000, description="Changes that go to Milvus at once; of several to one option the last."
+    )
     milvus_rest: float = Field(
         1.0, ge=0, le=100, description="Rest after writing to Milvus, as a multiple of the time that the writing took."
     )
