@@ -162,7 +162,7 @@ class SomabrainStore(BaseStore):
 
     def _parted(self, query: str, asked: Mapping[str, Any], part: str = "") -> list[MemoryHit]:
         if len(part) == PARTS:
-            raise TooManyItemsError(f"{HITS_MAX} items or more of {16**PARTS} parts are in one")
+            raise TooManyItemsError(f"{HITS_MAX} items or more of {len(_DIGITS) ** PARTS} parts are in one")
         parts = [part + digit for digit in _DIGITS]
         return [hit for one in parts for hit in self._every(query, {**asked, f"part.{len(one)}": one}, one)]
 
