@@ -67,14 +67,18 @@ def measure() -> list[Figure]:
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[tuple[httpx.Client, float, int]]:
-    """A client of a server of its own, the milliseconds from its start to its first answer, and its process id."""
+def server(folder: Path, **more: str) -> Iterator[tuple[httpx.Client, float, int]]:
+    """A client of a server of its own, the milliseconds from its start to its first answer, and its process id.
+
+    `more`: settings besides those that say where it is.
+    """
     port = free_port()
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     settings = {
         "SOMABRAIN_PORT": str(port),
         "SOMABRAIN_DATA_DIR": str(folder / "data"),
         "SOMABRAIN_LOG_LEVEL": "warning",
+        **more,
     }
     began = time.perf_counter()
     process = subprocess.Popen(
