@@ -151,18 +151,23 @@ class SomabrainStore(BaseStore):
         hits = self._brain.recall(query, top_k=max(1, most), filter=asked).hits
         found = [hit for hit in hits if _meets(_value(hit), wanted)]
         if len(found) < last and len(hits) == HITS_MAX:
-            every = sorted(self._parted(query, asked), key=lambda hit: (-hit.score, hit.memory_id))
+            every = sorted(self._parted(query, asked, hits), key=lambda hit: (-hit.score, hit.memory_id))
             found = [hit for hit in every if _meets(_value(hit), wanted)]
         return [_search_item(hit, scored=bool(op.query)) for hit in found[op.offset : last]]
 
     def _every(self, query: str, asked: Mapping[str, Any], part: str = "") -> list[MemoryHit]:
         """All memories that are asked for, of those whose names' digest begins with `part`."""
         hits = list(self._brain.recall(query, top_k=HITS_MAX, filter=asked).hits)
-        return hits if len(hits) < HITS_MAX else self._parted(query, asked, part)
+        return hits if len(hits) < HITS_MAX else self._parted(query, asked, hits, part)
 
-    def _parted(self, query: str, asked: Mapping[str, Any], part: str = "") -> list[MemoryHit]:
+    def _parted(
+        self, query: str, asked: Mapping[str, Any], some: Iterable[MemoryHit], part: str = ""
+    ) -> list[MemoryHit]:
+        """All memories that are asked for, from the parts of this one; `some` of them are known."""
         if len(part) == PARTS:
             raise TooManyItemsError(f"{HITS_MAX} items or more of {len(_DIGITS) ** PARTS} parts are in one")
+        if any(f"part.{len(part) + 1}" not in one.metadata for one in some):
+            raise TooManyItemsError("there are items that can't be told apart in parts: put them again")
         parts = [part + digit for digit in _DIGITS]
         return [hit for one in parts for hit in self._every(query, {**asked, f"part.{len(one)}": one}, one)]
 

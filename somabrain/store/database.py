@@ -247,8 +247,8 @@ class Database:
 
     def close(self) -> None:
         """Closes every connection."""
-        self._reader.close()
-        self._writer.close()
+        self._reader.close(self._timeout_s)
+        self._writer.close(self._timeout_s)
         self.engine.dispose()
 
 
@@ -280,12 +280,14 @@ class _Kept:
             failing.pop_all()
             self._connection = connection
 
-    def close(self) -> None:
-        """Gives the connection back to the pool."""
-        with self.lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+    def close(self, timeout_s: float) -> None:
+        """Gives the connection back to the pool, unless who has it keeps it for longer than `timeout_s`."""
+        if not self.lock.acquire(timeout=timeout_s):
+            return
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self.lock.release()
 
 
 def _locked(lock: IO[bytes]) -> bool:

@@ -64,7 +64,8 @@ class _Statement:
         made = self._made.get(dialect.name)
         if made is None:
             compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
-            made = self._made[dialect.name] = compiled.string, _binder(compiled), dict(compiled.params)
+            own = {name: value for name, value in compiled.params.items() if value is not None}
+            made = self._made[dialect.name] = compiled.string, _binder(compiled), own
         return made
 
 

@@ -242,6 +242,18 @@ def test_items_that_cannot_be_parted_are_an_error_and_no_part_of_them(
         store.search(ANN, limit=HITS_MAX + 1)
 
 
+def test_items_without_parts_are_an_error_where_parts_are_needed(
+    own_brain: Brain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SomabrainStore(own_brain)
+    with monkeypatch.context() as patch:
+        patch.setattr("somabrain.adapters.langgraph.PARTS", 0)
+        store.put(ANN, "old", {"text": "an item of before"})
+    store.batch([PutOp(ANN, str(number), {"n": number}) for number in range(HITS_MAX)])
+    with pytest.raises(TooManyItemsError, match="put them again"):
+        store.search(ANN, query="an item of before", limit=HITS_MAX + 1)
+
+
 def test_refusals_and_outages_are_the_clients(own_brain: Brain, tmp_path: Path) -> None:
     store = SomabrainStore(own_brain)
     with pytest.raises(InvalidError, match="content"):
