@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import following, growth, loads, planning, routes, serving, soak, spent, tenants
+from benchmarks import commits, following, growth, loads, memories, planning, routes, serving, soak, spent, tenants
 from benchmarks.figures import Figure, machine, show
 
 SUITES: Mapping[str, Callable[[], list[Figure]]] = {
@@ -24,6 +24,8 @@ SUITES: Mapping[str, Callable[[], list[Figure]]] = {
     "tenants": tenants.measure,
     "serving": serving.measure,
     "loads": loads.measure,
+    "commits": commits.measure,
+    "memories": lambda: list(memories.measure((memories.EXACT_MAX,))),
     "growth": growth.measure,
     "soak": soak.measure,
 }
