@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select, text
+from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event, inspect, make_url, select, text
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -140,7 +140,7 @@ class Database:
         SQLite has one writer for each file: threads of this process queue here rather than poll the file's lock.
         """
         if self.sqlite:
-            with self._writing_sqlite(durable=durable, wait_s=0 if at_once else self._timeout_s) as connection:
+            with self._writing_sqlite(durable=durable, at_once=at_once) as connection:
                 yield connection
             return
         if at_once:
@@ -151,23 +151,28 @@ class Database:
             yield connection
 
     @contextmanager
-    def _writing_sqlite(self, *, durable: bool, wait_s: float) -> Iterator[Connection]:
-        taken = NotAtHandError if wait_s == 0 else StoreUnavailableError
-        if not self._writer.lock.acquire(timeout=wait_s):
-            raise taken
+    def _writing_sqlite(self, *, durable: bool, at_once: bool) -> Iterator[Connection]:
+        if not self._writer.lock.acquire(timeout=0 if at_once else self._timeout_s):
+            raise NotAtHandError if at_once else StoreUnavailableError
         try:
             with _named_failures(self.engine.dialect.dbapi), self._writer.lent() as connection:
                 driver: Any = connection.connection.driver_connection
                 driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}").close()
-                driver.execute(f"PRAGMA busy_timeout={int(wait_s * _MS_PER_S)}").close()
-                try:
-                    transaction = connection.begin()
-                except sqlite3.OperationalError as error:
-                    raise taken from error
-                with transaction:
+                with self._begun_at_once(connection) if at_once else connection.begin():
                     yield connection
         finally:
             self._writer.lock.release()
+
+    def _begun_at_once(self, connection: Connection) -> RootTransaction:
+        """A transaction that another process's does not hold up. Raises `NotAtHandError`."""
+        driver: Any = connection.connection.driver_connection
+        driver.execute("PRAGMA busy_timeout=0").close()
+        try:
+            return connection.begin()
+        except sqlite3.OperationalError as error:
+            raise NotAtHandError from error
+        finally:
+            driver.execute(f"PRAGMA busy_timeout={int(self._timeout_s * _MS_PER_S)}").close()
 
     def prepare(self) -> None:
         """Opens the database and brings its tables up to date. Raises `ConfigurationError` with one line."""

@@ -362,6 +362,8 @@ def test_a_write_at_once_waits_for_no_other_writer(settings: Settings) -> None:
         if database.sqlite:
             with store.write(ALICE, at_once=True) as tx:
                 tx.append(event(1))
+            with database.writing() as connection:
+                assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() > 0
         with store.write(ALICE) as tx:
             assert tx.sequence() == int(database.sqlite)
 
