@@ -1,4 +1,7 @@
-"""The service with one more route, which parses a body and answers with a document: what any request costs.
+"""The service with routes that read a body and answer with a document: what any request costs.
+
+One parses the body and does nothing else. One for plans and one for acts stand behind authentication, policy and checks
+like every route of the service, and read the body as those do.
 
 `python -m benchmarks.echo PORT`, with the settings of the environment.
 """
@@ -7,14 +10,20 @@ from __future__ import annotations
 
 import gc
 import sys
+from typing import Any
 
 import orjson
 import uvicorn
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from common.config.settings import load_settings
+from somabrain.api.experience_schemas import ActBody
+from somabrain.api.guard import GuardedRoute
+from somabrain.api.schemas import PlanBody
+from somabrain.api.writes import json_response
 from somabrain.app import Application
 from somabrain.bootstrap import make_app
 from somabrain.observability.logs import configure_logs
@@ -29,6 +38,15 @@ class Echo:
         """Answers null until told."""
         self._document: object = None
 
+    def guarded(self, operation: str, body: type[BaseModel]) -> GuardedRoute:
+        """A route that is asked as the operation is, and answers the document."""
+
+        def answer(request: Request, body: Any) -> Response:  # noqa: ARG001 - as routes are called
+            return json_response(self._document)
+
+        answer.__annotations__["body"] = body
+        return GuardedRoute(f"{PATH}/{operation}", answer, methods=["POST"], operation_id=operation)
+
     async def answer(self, request: Request) -> Response:
         """The document, as told by now."""
         body = orjson.loads(await request.body())
@@ -38,11 +56,13 @@ class Echo:
 
 
 def application() -> Application:
-    """The service of the environment's settings, with the route."""
+    """The service of the environment's settings, with the routes."""
     settings = load_settings()
     configure_logs(settings.somabrain_log_level)
     made = make_app(settings)
-    made.router.routes.insert(0, Route(PATH, Echo().answer, methods=["POST", "PUT"]))
+    echo = Echo()
+    guarded = [echo.guarded("plan", PlanBody), echo.guarded("act", ActBody)]
+    made.router.routes[:0] = [Route(PATH, echo.answer, methods=["POST", "PUT"]), *guarded]
     return made
 
 

@@ -3,7 +3,8 @@
 A server process on SQLite, 500 declared options, 500 prototypes, 5,000 edges. Plans and acts are toward goals asked for
 before. In rounds, each kind of request in turn saturates the server; then each comes at half of what it saturated with,
 and the milliseconds are those from when a request was due. The route beside them, `/echo`, parses a body of the same
-size and answers with a document of the same size; it asks no policy and reads nothing (`echo.py`).
+size and answers with a document of the same size; it asks no policy and reads nothing (`echo.py`). "Guarded" is a route
+that answers the same behind authentication, policy and the checks of the body: what is left is the operation's own.
 """
 
 from __future__ import annotations
@@ -80,10 +81,12 @@ def _beside(client: httpx.Client, port: int, asked: Asked) -> list[Figure]:
     client.put(PATH, content=middle, headers=JSON).raise_for_status()
     real = [request("POST", asked.path, body) for body in bodies]
     empty = [request("POST", PATH, body) for body in bodies]
+    guarded = [request("POST", f"{PATH}/{asked.name}", body) for body in bodies]
     rates: list[float] = []
     peers: list[float] = []
+    shells: list[float] = []
     for _ in range(ROUNDS):
-        for requests, found in ((real, rates), (empty, peers)):
+        for requests, found in ((real, rates), (empty, peers), (guarded, shells)):
             found.append(saturated(port, requests, clients=CLIENTS, seconds=SATURATED_S))
     rate, peer = percentile(rates, HALF), percentile(peers, HALF)
     spent = paced(port, real, clients=CLIENTS, rate=HALF * rate, seconds=PACED_S)
@@ -99,6 +102,11 @@ def _beside(client: httpx.Client, port: int, asked: Asked) -> list[Figure]:
             ),
             peer=f"empty route, bodies of the same size: {peer:.0f} /s",
             ratio=rate / peer,
+        ),
+        replace(
+            figure(f"guarded route, {CLIENTS} clients, saturated", sorted(shells, reverse=True), unit="1/s"),
+            peer=f"{asked.name} over HTTP: {rate:.0f} /s",
+            ratio=percentile(shells, HALF) / rate,
         ),
         replace(
             figure(
