@@ -1,6 +1,6 @@
 """`python -m benchmarks [SUITE …] [--json FILE]`: the figures as tables, status 1 where a bar is missed.
 
-Without names: planning, serving. `all` takes every suite but growth and soak, some fifteen minutes; these two take ten
+Without names: planning, serving. `all` takes every suite but growth and soak, some twenty minutes; these two take ten
 minutes each. `--json` writes the figures as well, and where the time of requests goes: of such files
 `python -m benchmarks.page FILE …` makes docs/benchmarks.md.
 """

@@ -104,7 +104,11 @@ def _beside(client: httpx.Client, port: int, asked: Asked) -> list[Figure]:
             ratio=rate / peer,
         ),
         replace(
-            figure(f"guarded route, {CLIENTS} clients, saturated", sorted(shells, reverse=True), unit="1/s"),
+            figure(
+                f"guarded route asked as {asked.name}, {CLIENTS} clients, saturated",
+                sorted(shells, reverse=True),
+                unit="1/s",
+            ),
             peer=f"{asked.name} over HTTP: {rate:.0f} /s",
             ratio=percentile(shells, HALF) / rate,
         ),

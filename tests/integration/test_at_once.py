@@ -83,6 +83,23 @@ def test_what_is_kept_needs_no_thread_and_what_is_not_waits_for_one(sqlite_clien
         assert client.post(path, json=body).raise_for_status().json()["model_version"] == version
 
 
+def test_odds_that_are_kept_wait_in_a_thread_for_another_writer(sqlite_client: TestClient, tmp_path: Path) -> None:
+    client = sqlite_client
+    steps = [{"state": at("home"), "action": "go"}]
+    body = {"state": at("home"), "episode_id": "scored"}
+    client.post("/oak/episode", json={"steps": steps, "final": at("shop"), "success": True}).raise_for_status()
+    with open_database(plain_settings(tmp_path)) as another, ThreadPoolExecutor(1) as pool:
+        with SqlStore(another).write(BOB):
+            waiting: Future[Any] = pool.submit(client.post, "/oak/predict", json=body)
+            with pytest.raises(NotDoneError):
+                waiting.result(0.3)
+            client.post("/oak/act", json={"state": at("home"), **ACT}).raise_for_status()
+        waiting.result(30).raise_for_status()
+    told = {"episode_id": "scored", "steps": steps, "final": at("shop"), "success": True}
+    client.post("/oak/episode", json=told).raise_for_status()
+    assert client.get("/oak/calibration").raise_for_status().json()["predictions"] == 1
+
+
 def _timeless(answer: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in answer.items() if name != "planning_ms"}
 

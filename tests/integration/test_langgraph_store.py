@@ -232,23 +232,22 @@ def test_more_namespaces_than_one_recall_gives_are_listed(own_brain: Brain) -> N
     assert store.list_namespaces(prefix=("users",), limit=5, offset=HITS_MAX) == names[HITS_MAX : HITS_MAX + 5]
 
 
-def test_items_that_cannot_be_parted_are_an_error_and_no_part_of_them(
-    own_brain: Brain, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("somabrain.adapters.langgraph.PARTS", 0)
+def test_items_that_cannot_be_parted_are_an_error_and_no_part_of_them(own_brain: Brain) -> None:
     store = SomabrainStore(own_brain)
-    store.batch([PutOp(ANN, str(number), {"n": number}) for number in range(HITS_MAX)])
+    store.put(ANN, "one", {"n": 0})
+    one = own_brain.recall("one", filter={"indexed": True}).hits[0]
+    for number in range(HITS_MAX):
+        own_brain.remember(one.content, metadata={**one.metadata, "key": str(number)}, memory_id=f"store:{number}")
     with pytest.raises(TooManyItemsError, match="100 items"):
         store.search(ANN, limit=HITS_MAX + 1)
 
 
-def test_items_without_parts_are_an_error_where_parts_are_needed(
-    own_brain: Brain, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_items_without_parts_are_an_error_where_parts_are_needed(own_brain: Brain) -> None:
     store = SomabrainStore(own_brain)
-    with monkeypatch.context() as patch:
-        patch.setattr("somabrain.adapters.langgraph.PARTS", 0)
-        store.put(ANN, "old", {"text": "an item of before"})
+    store.put(ANN, "old", {"text": "an item of before"})
+    old = own_brain.recall("an item of before", filter={"indexed": True}).hits[0]
+    unparted = {name: value for name, value in old.metadata.items() if not name.startswith("part.")}
+    own_brain.remember(old.content, metadata=unparted, memory_id=old.memory_id)
     store.batch([PutOp(ANN, str(number), {"n": number}) for number in range(HITS_MAX)])
     with pytest.raises(TooManyItemsError, match="put them again"):
         store.search(ANN, query="an item of before", limit=HITS_MAX + 1)

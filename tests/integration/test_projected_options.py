@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
+import psycopg
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import event
 
 from common.config.settings import Settings
 from somabrain.bootstrap import open_database
@@ -20,7 +21,6 @@ from somabrain.oak.learning import facts, unit_vector
 from somabrain.oak.model import FAIL, ModelRow, Option, Prototype, Source, State
 from somabrain.ports import Projected, ReadTransaction, Shelf, StoredPrototype
 from somabrain.store import Database, RelayPositions, SqlStore
-from somabrain.store.statements import Read
 from somabrain.tenancy import Namespace
 from tests.contract.test_store import option, record
 from tests.factories import ALICE, BOB, HOME, stamp
@@ -98,9 +98,10 @@ class Bench:
         """How many it takes to read the documents of HOME's options."""
         with self.store.read(ALICE) as tx:
             options = tx.options(HOME)
-            with counted(self.database) as seen:
-                together(tx, options, rows_max)
-        return len(seen)
+        with counted(self.database) as seen, self.store.read(ALICE) as tx:
+            seen.clear()
+            together(tx, options, rows_max)
+            return len(seen)
 
 
 @pytest.fixture
@@ -111,24 +112,31 @@ def bench(settings: Settings) -> Iterator[Bench]:
 
 @contextmanager
 def counted(database: Database) -> Iterator[list[str]]:
-    """The statements that go to the database meanwhile, by SQLAlchemy or to the driver itself."""
+    """The SELECTs that connections which are opened meanwhile send, as the drivers have them."""
     seen: list[str] = []
-    read = Read.rows
 
-    def rows(statement: Read, connection: Connection, **asked: Any) -> list[tuple[Any, ...]]:
-        seen.append(repr(statement))
-        return read(statement, connection, **asked)
+    def see(statement: Any) -> None:
+        if str(statement).lstrip().upper().startswith("SELECT"):
+            seen.append(str(statement))
 
-    def see(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
+    class Seeing(psycopg.Cursor[Any]):
+        def execute(self, query: Any, *arguments: Any, **more: Any) -> Self:
+            see(query)
+            return super().execute(query, *arguments, **more)
 
-    event.listen(database.engine, "before_cursor_execute", see)
+    def listen(connection: Any, _record: Any) -> None:
+        if database.sqlite:
+            connection.set_trace_callback(see)
+        else:
+            connection.cursor_factory = Seeing
+
+    database.close()
+    event.listen(database.engine, "connect", listen)
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Read, "rows", rows)
-            yield seen
+        yield seen
     finally:
-        event.remove(database.engine, "before_cursor_execute", see)
+        event.remove(database.engine, "connect", listen)
+        database.close()
 
 
 def together(tx: ReadTransaction, options: list[Option], rows_max: int) -> list[Projected]:
