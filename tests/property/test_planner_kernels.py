@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 
 from somabrain.oak.kernels import Kernel
-from somabrain.oak.model import Plan
+from somabrain.oak.model import FAIL, Plan
 from somabrain.oak.planner import Distances, Graph, compile_graph, plan, toward
 from somabrain.oak.planner.halving import NEITHER, halve
 from somabrain.oak.planner.merging import merge, raised
 from somabrain.oak.planner.policy import iterate_kernel
 from somabrain.oak.planner.search import Labels, settle, settle_forward, shortest, walk
-from somabrain.oak.planner.settling import layers_kernel, route_kernel, settle_kernel
+from somabrain.oak.planner.settling import route_kernel, settle_kernel, within_kernel
 from tests.kernels import restored
 from tests.reference.decision_worlds import random_decision_world
 from tests.reference.planner import Row, table
 from tests.reference.planner_worlds import PARAMETERS, random_goals, random_rows, seeded, starts
 
-KERNELS: tuple[Kernel[..., object], ...] = (settle_kernel, route_kernel, layers_kernel, halve, iterate_kernel)
+KERNELS: tuple[Kernel[..., object], ...] = (settle_kernel, route_kernel, within_kernel, halve, iterate_kernel)
 APART = 10
 """Between the numbers of one small graph's prototypes and the next one's."""
 
@@ -72,6 +72,20 @@ def wide_rows(random: Random) -> list[Row]:
             share = random.choice((0.9, 1.0)) / len(reached)
             outcomes = dict.fromkeys(reached, (share, 0.999 * share))
             rows.append(Row(option_id=f"o{number}", start=start, outcomes=outcomes, primitive=number > 0))
+    return rows
+
+
+def shortcuts(random: Random, length: int = 30) -> list[Row]:
+    """A long row of prototypes, safe step by step, with ways of all lengths that are the less safe the longer."""
+    rows = []
+    for start in range(length):
+        for number, span in enumerate((1, *random.sample(range(1, 9), 3))):
+            share = 0.99 if number == 0 else random.choice((0.98, 0.96, 0.9, 0.7)) ** span
+            end = min(start + span, length) if number < 3 else max(start - span, 0)
+            if end != start:
+                rows.append(
+                    Row(option_id=f"o{number}", start=start, outcomes={end: (share, share), FAIL: (1 - share, 0)})
+                )
     return rows
 
 
@@ -144,6 +158,22 @@ def test_graphs_of_many_equal_costs_give_the_same_bits() -> None:
     assert [_everything(graph, goals) for graph, goals in known] == before
 
 
+@pytest.mark.usefixtures("as_before")
+def test_plans_of_every_length_have_the_same_bits() -> None:
+    """Where the cheapest plan is long and each shorter one costs more; also their alternatives."""
+    pytest.importorskip("numba")
+    known = [
+        (compile_graph(table(shortcuts(seeded(seed))), PARAMETERS), [30] if seed % 2 else [28, 30])
+        for seed in range(30)
+    ]
+    before = [_of_every_length(toward(graph, goals)) for graph, goals in known]
+    for one in KERNELS:
+        one.compile()
+    assert [_of_every_length(toward(graph, goals)) for graph, goals in known] == before
+    dearer = sum(len({one.route.cost for one in plans if one.route}) for plans in before)
+    assert dearer > 600
+
+
 def test_a_search_for_no_goal_settles_nothing() -> None:
     """And one in a graph without rows neither."""
     for rows in ([], random_rows(seeded(1))):
@@ -195,6 +225,14 @@ def _policy_bits(graph: Graph) -> tuple[int, bytes, bytes]:
 def _plans(found: Distances) -> list[object]:
     known = starts([])[:1] + list(range(min(found.graph.size, 12)))
     return [plan(found, start=start, at_target=False, max_options=20, alternatives=2) for start in known]
+
+
+def _of_every_length(found: Distances) -> list[Plan]:
+    return [
+        plan(found, start=start, at_target=False, max_options=limit, alternatives=2)
+        for start in (0, 11)
+        for limit in range((found.hops(start) or 0) + 2)
+    ]
 
 
 class _Seen(NamedTuple):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from somabrain.oak.model import Advice, Plan, Reason, Route
 from somabrain.oak.planner.distances import Distances
-from somabrain.oak.planner.merging import Merged, Prices, raised
+from somabrain.oak.planner.merging import Merged, raised
 from somabrain.oak.planner.routes import EMPTY_ROUTE, option_ids, route
-from somabrain.oak.planner.search import Labels, Path, best_hops, layers, shortest, walk, walk_layers
+from somabrain.oak.planner.search import Labels, Path, settle, shortest, shortest_within, walk
 
 ALTERNATIVE_PENALTY = 693_147
 """ln 2 in micro-nats: each earlier plan that used an edge makes it look half as probable (DESIGN §6.7)."""
@@ -36,7 +36,7 @@ def plan(distances: Distances, *, start: int | None, at_target: bool, max_option
     if hindrance is not None:
         return _nothing(hindrance, value)
     path = _cheapest(distances.merged, distances.labels, start, max_options)
-    if path is None:
+    if not path:
         return _nothing(Reason.UNREACHABLE_WITHIN_MAX_OPTIONS, value)
     found = route(distances.merged, path)
     value = max(value, found.success_probability)
@@ -70,12 +70,11 @@ def _alternatives(merged: Merged, path: Path, start: int, max_options: int, coun
     found: list[Route] = []
     for _ in range(count * ATTEMPTS_PER_ALTERNATIVE):
         prices = raised(prices, path, ALTERNATIVE_PENALTY)
-        other: Path | None = shortest(merged, prices, start)
-        if other is not None and len(other) > max_options:
-            other = _within(merged, prices, start, max_options)
-        if other is None:
+        path = shortest(merged, prices, start)
+        if len(path) > max_options:
+            path = shortest_within(merged, prices, settle(merged, prices), start, max_options)
+        if not path:
             break
-        path = other
         ids = option_ids(merged, path)
         if ids not in seen:
             seen.add(ids)
@@ -85,14 +84,11 @@ def _alternatives(merged: Merged, path: Path, start: int, max_options: int, coun
     return tuple(found)
 
 
-def _cheapest(merged: Merged, labels: Labels, start: int, max_options: int) -> Path | None:
-    """The canonical cheapest path of at most `max_options` edges; `labels` must hold a path from `start`."""
+def _cheapest(merged: Merged, labels: Labels, start: int, max_options: int) -> Path:
+    """The canonical cheapest path of at most `max_options` edges, empty without one.
+
+    `labels` must hold a path from `start`.
+    """
     if labels.hops[start] <= max_options:
         return walk(merged, merged.prices, labels, start)
-    return _within(merged, merged.prices, start, max_options)
-
-
-def _within(merged: Merged, prices: Prices, start: int, max_options: int) -> Path | None:
-    found = layers(merged, prices, max_options)
-    within = best_hops(found, start)
-    return None if within is None else walk_layers(merged, prices, found[: within + 1], start)
+    return shortest_within(merged, merged.prices, labels, start, max_options)

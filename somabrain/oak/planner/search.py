@@ -12,7 +12,7 @@ import numpy as np
 
 from somabrain.oak.planner.graph import Graph, Ints
 from somabrain.oak.planner.merging import UNREACHED, Merged, Prices
-from somabrain.oak.planner.settling import layers_kernel, route_kernel, settled, walk_kernel
+from somabrain.oak.planner.settling import route_kernel, settled, walk_kernel, within_kernel
 
 Path = tuple[int, ...]
 """Edges in order, numbered as `Merged` says; the last one leads into the merged goal."""
@@ -54,43 +54,6 @@ def settle_forward(graph: Graph, start: int) -> Labels:
         -1,
     )
     return labels
-
-
-def layers(merged: Merged, prices: Prices, hops_max: int) -> Ints:
-    """The least cost of a path of exactly h edges from each prototype: shape (`hops_max` + 1, size).
-
-    UNREACHED where there is none. O(hops_max · E) (DESIGN §6.5).
-    """
-    graph, goals = merged.graph, [*merged.goals]
-    bounds = graph.outgoing_at
-    if layers_kernel.compiled:
-        return layers_kernel(
-            prices.edges,
-            merged.goal_source,
-            prices.goal_edges,
-            np.array(goals, dtype=np.int64),
-            bounds,
-            graph.outgoing,
-            graph.edge_target,
-            hops_max,
-            UNREACHED,
-        )
-    found = np.full((hops_max + 1, graph.size), UNREACHED, dtype=np.int64)
-    found[0, goals] = 0
-    if hops_max:
-        np.minimum.at(found[1], merged.goal_source, prices.goal_edges)
-    starts = np.flatnonzero(bounds[1:] > bounds[:-1])
-    weight, target = prices.edges[graph.outgoing], graph.edge_target[graph.outgoing]
-    for hops in range(2, hops_max + 1 if starts.size else 0):
-        found[hops, starts] = np.minimum.reduceat(weight + found[hops - 1, target], bounds[starts])
-        found[hops, goals] = UNREACHED
-    return np.minimum(found, UNREACHED, out=found)
-
-
-def best_hops(found: Ints, start: int) -> int | None:
-    """The number of edges of the cheapest path among `layers`, the smallest of equals; `None` without a path."""
-    cost, hops = min((cost, hops) for hops, cost in enumerate(found[:, start].tolist()))
-    return hops if cost < UNREACHED else None
 
 
 def walk(merged: Merged, prices: Prices, labels: Labels, start: int) -> Path:
@@ -140,17 +103,28 @@ def shortest(merged: Merged, prices: Prices, start: int) -> Path:
     return tuple(path.tolist())
 
 
-def walk_layers(merged: Merged, prices: Prices, found: Ints, start: int) -> Path:
-    """The canonical path of `len(found)` − 1 edges from `start`; `found` as `layers` gives it."""
-    path: list[int] = []
-    vertex = start
-    for hops in range(len(found) - 1, 1, -1):
-        edges = _leaving(merged.graph, vertex)
-        targets = merged.graph.edge_target[edges]
-        first = np.argmax(prices.edges[edges] + found[hops - 1][targets] == found[hops][vertex])
-        path.append(int(edges[first]))
-        vertex = int(targets[first])
-    return (*path, _last(merged, prices, vertex, int(found[1][vertex])))
+def shortest_within(merged: Merged, prices: Prices, labels: Labels, start: int, hops_max: int) -> Path:
+    """The canonical path from `start`, which may not be a goal, of at most `hops_max` edges; empty without one.
+
+    The cheapest of these, of fewest hops among equals. `labels` as `settle` gives them for all prototypes.
+    O(hops_max · E) at the most (DESIGN §6.5), and far less where the limit makes paths little dearer.
+    """
+    if not within_kernel.compiled:
+        return _within_plain(merged, prices, start, hops_max)
+    graph = merged.graph
+    path = within_kernel(
+        prices.edges,
+        merged.goal_source,
+        prices.goal_edges,
+        graph.outgoing_at,
+        graph.outgoing,
+        graph.edge_target,
+        *labels,
+        start,
+        hops_max,
+        UNREACHED,
+    )
+    return tuple(path.tolist())
 
 
 def step(merged: Merged, prices: Prices, labels: Labels, vertex: int, hops: int) -> tuple[int, int]:
@@ -162,6 +136,38 @@ def step(merged: Merged, prices: Prices, labels: Labels, vertex: int, hops: int)
     best = (prices.edges[edges] + labels.cost[targets] == labels.cost[vertex]) & (labels.hops[targets] == hops - 1)
     first = np.argmax(best)
     return int(edges[first]), int(targets[first])
+
+
+def _within_plain(merged: Merged, prices: Prices, start: int, hops_max: int) -> Path:
+    found = _layers(merged, prices, hops_max)
+    least, hops = min((cost, hops) for hops, cost in enumerate(found[:, start].tolist()))
+    if least >= UNREACHED:
+        return ()
+    path: list[int] = []
+    vertex = start
+    for left in range(hops, 1, -1):
+        edges = _leaving(merged.graph, vertex)
+        targets = merged.graph.edge_target[edges]
+        first = np.argmax(prices.edges[edges] + found[left - 1][targets] == found[left][vertex])
+        path.append(int(edges[first]))
+        vertex = int(targets[first])
+    return (*path, _last(merged, prices, vertex, int(found[1][vertex])))
+
+
+def _layers(merged: Merged, prices: Prices, hops_max: int) -> Ints:
+    """The least cost of a path of exactly h edges from each prototype: shape (`hops_max` + 1, size)."""
+    graph, goals = merged.graph, [*merged.goals]
+    bounds = graph.outgoing_at
+    found = np.full((hops_max + 1, graph.size), UNREACHED, dtype=np.int64)
+    found[0, goals] = 0
+    if hops_max:
+        np.minimum.at(found[1], merged.goal_source, prices.goal_edges)
+    starts = np.flatnonzero(bounds[1:] > bounds[:-1])
+    weight, target = prices.edges[graph.outgoing], graph.edge_target[graph.outgoing]
+    for hops in range(2, hops_max + 1 if starts.size else 0):
+        found[hops, starts] = np.minimum.reduceat(weight + found[hops - 1, target], bounds[starts])
+        found[hops, goals] = UNREACHED
+    return np.minimum(found, UNREACHED, out=found)
 
 
 def _leaving(graph: Graph, vertex: int) -> Ints:

@@ -190,34 +190,77 @@ def walk_kernel(  # noqa: PLR0917 - called by position
     return path
 
 
-@kernel(f"int64[:, ::1]({PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, int64, int64)")
-def layers_kernel(  # noqa: PLR0917 - called by position
+@kernel(
+    f"int64[::1]({PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, {PLACES}, int64, int64, int64)"
+)
+def within_kernel(  # noqa: C901, PLR0912, PLR0917 - one search, for the compiler, called by position
     weight: Ints,
     goal_source: Ints,
     goal_weight: Ints,
-    goals: Ints,
     outgoing_at: Ints,
     outgoing: Ints,
     target: Ints,
+    cost: Ints,
+    hops: Ints,
+    start: int,
     hops_max: int,
     unreached: int,
 ) -> Ints:
-    """What `search.layers` gives, in one call: a thread waits for the interpreter after each call of compiled code."""
+    """The edges of the canonical path from `start` of at most `hops_max` edges, none without one.
+
+    Forward, by layers of equally many edges. A vertex is left out of a layer where fewer edges lead there as cheaply,
+    or where even the best path from there, of whatever length, costs more than one that is short enough: `cost` and
+    `hops` are settled from everywhere. Then backward over what is left, to what lies on a path of that cost and length.
+    """
     size = outgoing_at.size - 1
-    found = np.full((hops_max + 1, size), unreached, np.int64)
-    for goal in goals:
-        found[0, goal] = 0
-    for edge in range(goal_source.size if hops_max else 0):
+    direct = np.full(size, unreached, np.int64)
+    for edge in range(goal_source.size):
         v = goal_source[edge]
-        found[1, v] = min(found[1, v], goal_weight[edge])
-    for hops in range(2, hops_max + 1):
-        nearer, layer = found[hops - 1], found[hops]
+        direct[v] = min(direct[v], goal_weight[edge])
+    reached = np.full((max(hops_max, 1), size), unreached, np.int64)
+    known = np.full(size, unreached, np.int64)
+    reached[0, start] = known[start] = 0
+    least, dearest = unreached, unreached - 1
+    length = 0
+    for count in range(hops_max):
         for v in range(size):
-            least = unreached
-            for place in range(outgoing_at[v], outgoing_at[v + 1]):
+            so_far = reached[count, v]
+            if so_far + cost[v] > dearest:
+                continue
+            if so_far + direct[v] < least:
+                least = so_far + direct[v]
+                dearest = min(dearest, least)
+                length = count + 1
+            if count + hops[v] <= hops_max:
+                dearest = min(dearest, so_far + cost[v])
+            for place in range(outgoing_at[v], outgoing_at[v + 1] if count + 1 < hops_max else 0):
                 edge = outgoing[place]
-                least = min(least, weight[edge] + nearer[target[edge]])
-            layer[v] = least
-        for goal in goals:
-            layer[goal] = unreached
-    return found
+                x = target[edge]
+                through = so_far + weight[edge]
+                if through < known[x] and through + cost[x] <= dearest and cost[x] > 0:
+                    known[x] = reached[count + 1, x] = through
+    path = np.empty(length, np.int64)
+    for count in range(length - 1, -1, -1):
+        for v in range(size):
+            so_far = reached[count, v]
+            leads = count == length - 1 and so_far + direct[v] == least
+            if count < length - 1 and so_far + cost[v] <= least:
+                place = outgoing_at[v]
+                while not leads and place < outgoing_at[v + 1]:
+                    leads = so_far + weight[outgoing[place]] == reached[count + 1, target[outgoing[place]]]
+                    place += 1
+            if not leads:
+                reached[count, v] = -1
+    v = start
+    for count in range(length - 1):
+        place = outgoing_at[v]
+        while reached[count, v] + weight[outgoing[place]] != reached[count + 1, target[outgoing[place]]]:
+            place += 1
+        path[count] = outgoing[place]
+        v = target[outgoing[place]]
+    if length > 0:
+        edge = np.searchsorted(goal_source, v)
+        while goal_weight[edge] != direct[v]:
+            edge += 1
+        path[length - 1] = weight.size + edge
+    return path
