@@ -17,6 +17,7 @@ from somabrain.oak.planner.halving import NEITHER, halve
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
+Places = NDArray[np.uint32]
 
 CONVERGED = 1e-12
 """Value iteration stops when no value changed by as much (DESIGN §6.6)."""
@@ -26,6 +27,9 @@ EVALUATIONS = 32
 
 WIDTH = 4
 """Outcomes of a chosen row that are laid out side by side: a move on a grid has no more, with its slips."""
+
+SPAN = 3
+"""What says where a row goes on that is wider: the row, and the first and the last of its other outcomes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -186,67 +190,77 @@ def _follow(halves: Sequence[_Followed], known: Floats) -> None:
             known[starts] = np.minimum(np.bincount(start, known[after] * probability), 1)
 
 
-@kernel(f"float64({PLACES}, {PLACES}, {PLACES}, {REALS}, int64, int64, float64[::1], int64[::1], float64[::1])")
-def sweep(  # noqa: PLR0917 - kernels are called by position
-    first_row: Indices,
-    first_outcome: Indices,
-    slot: Indices,
-    probability: Floats,
-    begin: int,
-    end: int,
-    best: Floats,
-    chosen: Indices,
-    known: Floats,
-) -> float:
-    """The most that a value of the starts `begin` … `end` changed; fills `chosen` with the first of the best rows."""
-    for start in range(begin, end):
-        most = -1.0
-        for row in range(first_row[start], first_row[start + 1]):
-            total = 0.0
-            for entry in range(first_outcome[row], first_outcome[row + 1]):
-                total += known[slot[entry]] * probability[entry]
-            if total > most:
-                most = total
-                chosen[start] = row
-        best[start] = most
-    change = 0.0
-    for start in range(begin, end):
-        value = min(best[start], 1.0)
-        change = max(change, abs(value - known[start]))
-        known[start] = value
-    return change
-
-
-@kernel(f"int64({PLACES}, {PLACES}, {PLACES}, {REALS}, uint32[:, ::1], float64[:, ::1], int64[::1])")
+@kernel(f"int64({PLACES}, {PLACES}, {REALS}, uint32[:, ::1], float64[:, ::1], int64[:, ::1])")
 def lay_out(  # noqa: PLR0917 - kernels are called by position
-    chosen: Indices,
-    first_outcome: Indices,
-    slot: Indices,
-    probability: Floats,
-    after: NDArray[np.uint32],
-    weight: Floats,
-    wide: Indices,
+    first_outcome: Indices, slot: Indices, probability: Floats, after: Places, weight: Floats, beyond: Indices
 ) -> int:
-    """How many of the rows `chosen` have more than WIDTH outcomes; puts their starts in `wide`.
+    """How many rows have more than WIDTH outcomes; `beyond` gets the SPAN of each.
 
     Fills `after` and `weight` with the first WIDTH of each row. Where it has fewer, what is filled in adds nothing, and
     no processor has to guess where it ends.
     """
-    count = 0
-    for start in range(chosen.size):
-        first, last = first_outcome[chosen[start]], first_outcome[chosen[start] + 1]
+    wide = 0
+    for row in range(first_outcome.size - 1):
+        first, last = first_outcome[row], first_outcome[row + 1]
         for column in range(WIDTH):
             inside = first + column < last
-            after[start, column] = slot[first + column] if inside else start
-            weight[start, column] = probability[first + column] if inside else 0.0
+            after[row, column] = slot[first + column] if inside else 0
+            weight[row, column] = probability[first + column] if inside else 0.0
         if last - first > WIDTH:
-            wide[count] = start
-            count += 1
-    return count
+            beyond[wide, 0], beyond[wide, 1], beyond[wide, 2] = row, first + WIDTH, last
+            wide += 1
+    return wide
+
+
+@kernel(
+    f"void(uint32[:, ::1], float64[:, ::1], int64[:, ::1], {PLACES}, {REALS}, float64[::1], int64, int64, float64[::1])"
+)
+def add_up(  # noqa: PLR0917 - kernels are called by position
+    after: Places,
+    weight: Floats,
+    beyond: Indices,
+    slot: Indices,
+    probability: Floats,
+    known: Floats,
+    begin: int,
+    end: int,
+    worth: Floats,
+) -> None:
+    """Fills `worth` with what the rows `begin` … `end` are worth, outcome by outcome in their order."""
+    near, shares, totals = after[begin:end], weight[begin:end], worth[begin:end]
+    for place in range(totals.size):
+        total = known[near[place, 0]] * shares[place, 0]
+        for column in range(1, WIDTH):
+            total += known[near[place, column]] * shares[place, column]
+        totals[place] = total
+    for wide in range(beyond.shape[0]):
+        row = beyond[wide, 0]
+        if begin <= row < end:
+            for entry in range(beyond[wide, 1], beyond[wide, 2]):
+                worth[row] += known[slot[entry]] * probability[entry]
+
+
+@kernel(f"float64({PLACES}, float64[::1], int64, int64, int64[::1], float64[::1])")
+def choose(  # noqa: PLR0917 - kernels are called by position
+    first_row: Indices, worth: Floats, begin: int, end: int, chosen: Indices, known: Floats
+) -> float:
+    """The most that a value of the starts `begin` … `end` changed; fills `chosen` with the first of the best rows."""
+    change = 0.0
+    for start in range(begin, end):
+        choice = first_row[start]
+        most = worth[choice]
+        for row in range(choice + 1, first_row[start + 1]):
+            choice = row if worth[row] > most else choice
+            most = max(most, worth[row])
+        chosen[start] = choice
+        most = min(most, 1.0)
+        change = max(change, abs(most - known[start]))
+        known[start] = most
+    return change
 
 
 @kernel(f"void(int64, {PLACES}, {PLACES}, {PLACES}, {REALS}, int64, float64[::1])")
-def iterate_kernel(  # noqa: C901, PLR0917 - one loop, for the compiler, called by position
+def iterate_kernel(  # noqa: PLR0917 - called by position
     half: int,
     first_row: Indices,
     first_outcome: Indices,
@@ -256,32 +270,37 @@ def iterate_kernel(  # noqa: C901, PLR0917 - one loop, for the compiler, called 
     known: Floats,
 ) -> None:
     """What `_iterate` does, sum for sum in the same order, so that every value has the same bits."""
-    count = first_row.size - 1
-    best = np.empty(count, np.float64)
-    chosen = np.zeros(count, np.int64)
-    wide = np.empty(count, np.int64)
-    after = np.empty((count, WIDTH), np.uint32)
-    weight = np.empty((count, WIDTH), np.float64)
+    count, rows = first_row.size - 1, first_outcome.size - 1
+    after, weight = np.empty((rows, WIDTH), np.uint32), np.empty((rows, WIDTH), np.float64)
+    beyond, worth = np.empty((rows, SPAN), np.int64), np.empty(rows, np.float64)
+    beyond = beyond[: lay_out(first_outcome, slot, probability, after, weight, beyond)]
+    chosen, best = np.empty(count, np.int64), np.empty(count, np.float64)
+    near, shares, others = (
+        np.empty((count, WIDTH), np.uint32),
+        np.empty((count, WIDTH)),
+        np.empty((count, SPAN), np.int64),
+    )
     for _ in range(sweeps_max):
-        change = sweep(first_row, first_outcome, slot, probability, 0, half, best, chosen, known)
-        change = max(change, sweep(first_row, first_outcome, slot, probability, half, count, best, chosen, known))
+        change = 0.0
+        for begin, end in ((0, half), (half, count)):
+            add_up(after, weight, beyond, slot, probability, known, first_row[begin], first_row[end], worth)
+            change = max(change, choose(first_row, worth, begin, end, chosen, known))
         if change < CONVERGED:
             break
-        wider = lay_out(chosen, first_outcome, slot, probability, after, weight, wide)
+        wide = 0
+        for start in range(count):
+            row = chosen[start]
+            for column in range(WIDTH):
+                near[start, column] = after[row, column]
+                shares[start, column] = weight[row, column]
+            if first_outcome[row + 1] - first_outcome[row] > WIDTH:
+                others[wide, 0], others[wide, 1] = start, first_outcome[row] + WIDTH
+                others[wide, 2] = first_outcome[row + 1]
+                wide += 1
         for _ in range(EVALUATIONS):
             for begin, end in ((0, half), (half, count)):
-                near, shares, totals = after[begin:end], weight[begin:end], best[begin:end]
-                for place in range(totals.size):
-                    total = known[near[place, 0]] * shares[place, 0]
-                    for column in range(1, WIDTH):
-                        total += known[near[place, column]] * shares[place, column]
-                    totals[place] = total
-                for index in range(wider):
-                    start = wide[index]
-                    if begin <= start < end:
-                        for entry in range(first_outcome[chosen[start]] + WIDTH, first_outcome[chosen[start] + 1]):
-                            best[start] += known[slot[entry]] * probability[entry]
-                values = known[begin:end]
+                add_up(near, shares, others[:wide], slot, probability, known, begin, end, best)
+                values, totals = known[begin:end], best[begin:end]
                 for place in range(totals.size):
                     values[place] = min(totals[place], 1.0)
 

@@ -59,8 +59,53 @@ def _settle_plain(  # noqa: PLR0917 - the same
     cost[:], hops[:] = costs, counts
 
 
+@kernel("int64(int32[::1], int64[::1], int32[::1], int64, int32, int64)")
+def lower(heap: Numbers, key: Ints, place: Numbers, size: int, x: int, through: int) -> int:  # noqa: PLR0917 - a kernel
+    """The new size of the heap, where `x` has the key `through` from now on, which is below one it has there."""
+    i = place[x]
+    if i < 0:
+        i = size
+        size += 1
+    while i > 0:
+        up = (i - 1) // CHILDREN
+        if key[up] <= through:
+            break
+        above = heap[up]
+        heap[i] = above
+        key[i] = key[up]
+        place[above] = i
+        i = up
+    heap[i] = x
+    key[i] = through
+    place[x] = i
+    return size
+
+
+@kernel("void(int32[::1], int64[::1], int32[::1], int64)")
+def pop(heap: Numbers, key: Ints, place: Numbers, size: int) -> None:
+    """Takes the first of a heap that has `size` vertices besides."""
+    x = heap[size]
+    through = key[size]
+    i = 0
+    while CHILDREN * i + 1 < size:
+        child = CHILDREN * i + 1
+        for other in range(child + 1, min(child + CHILDREN, size)):
+            if key[other] < key[child]:
+                child = other
+        if through <= key[child]:
+            break
+        below = heap[child]
+        heap[i] = below
+        key[i] = key[child]
+        place[below] = i
+        i = child
+    heap[i] = x
+    key[i] = through
+    place[x] = i
+
+
 @kernel(f"void({PLACES}, {IDS}, {PLACES}, {PLACES}, {PLACES}, int64[::1], int64[::1], int64)")
-def settle_kernel(  # noqa: C901, PLR0915, PLR0917 - one loop, for the compiler, called by position
+def settle_kernel(  # noqa: PLR0917 - called by position
     at: Ints, neighbour: Numbers, weight: Ints, first: Ints, first_weight: Ints, cost: Ints, hops: Ints, until: int
 ) -> None:
     """As `settled` says, on a heap of vertices that knows the place of each and holds its cost beside it.
@@ -72,60 +117,29 @@ def settle_kernel(  # noqa: C901, PLR0915, PLR0917 - one loop, for the compiler,
     key = np.empty(cost.size, np.int64)
     place = np.full(cost.size, -1, np.int32)
     size = 0
-    v, reached, count = -1, 0, 1
-    begin, end = 0, first.size
-    dearest = UNLIMITED
-    while True:
-        for edge in range(begin, end):
-            x = first[edge] if v < 0 else neighbour[edge]
-            through = reached + (first_weight[edge] if v < 0 else weight[edge])
-            if through > cost[x] or through > dearest or (through == cost[x] and count >= hops[x]):
+    for edge in range(first.size):
+        x, through = first[edge], first_weight[edge]
+        if through < cost[x]:
+            cost[x] = through
+            hops[x] = 1
+            size = lower(heap, key, place, size, x, through)
+    dearest = cost[until] if until >= 0 else UNLIMITED
+    while size > 0 and heap[0] != until:
+        v = heap[0]
+        reached = key[0]
+        count = hops[v] + 1
+        size -= 1
+        pop(heap, key, place, size)
+        for edge in range(at[v], at[v + 1]):
+            x = neighbour[edge]
+            through = reached + weight[edge]
+            if through > cost[x] or (through == cost[x] and count >= hops[x]) or through > dearest:
                 continue
             cost[x] = through
             hops[x] = count
             if x == until:
                 dearest = through
-            i = int(place[x])
-            if i < 0:
-                i = size
-                size += 1
-            while i > 0:
-                up = (i - 1) // CHILDREN
-                if key[up] <= through:
-                    break
-                above = heap[up]
-                heap[i] = above
-                key[i] = key[up]
-                place[above] = i
-                i = up
-            heap[i] = x
-            key[i] = through
-            place[x] = i
-        if size == 0 or heap[0] == until:
-            break
-        v = int(heap[0])
-        reached = key[0]
-        count = hops[v] + 1
-        size -= 1
-        x = int(heap[size])
-        through = key[size]
-        i = 0
-        while CHILDREN * i + 1 < size:
-            child = CHILDREN * i + 1
-            for other in range(child + 1, min(child + CHILDREN, size)):
-                if key[other] < key[child]:
-                    child = other
-            if through <= key[child]:
-                break
-            below = heap[child]
-            heap[i] = below
-            key[i] = key[child]
-            place[below] = i
-            i = child
-        heap[i] = x
-        key[i] = through
-        place[x] = i
-        begin, end = at[v], at[v + 1]
+            size = lower(heap, key, place, size, x, through)
 
 
 @kernel(
