@@ -245,14 +245,14 @@ def within_kernel(  # noqa: C901, PLR0912, PLR0917 - one search, for the compile
                 least = so_far + direct[v]
                 dearest = min(dearest, least)
                 length = count + 1
-            if count + hops[v] <= hops_max:
-                dearest = min(dearest, so_far + cost[v])
             for place in range(outgoing_at[v], outgoing_at[v + 1] if count + 1 < hops_max else 0):
                 edge = outgoing[place]
                 x = target[edge]
                 through = so_far + weight[edge]
                 if through < known[x] and through + cost[x] <= dearest and cost[x] > 0:
                     known[x] = reached[count + 1, x] = through
+                    if count + 1 + hops[x] <= hops_max:
+                        dearest = through + cost[x]
     path = np.empty(length, np.int64)
     for count in range(length - 1, -1, -1):
         for v in range(size):
