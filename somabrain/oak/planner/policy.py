@@ -17,7 +17,7 @@ from somabrain.oak.planner.halving import NEITHER, halve
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
-Places = NDArray[np.uint32]
+Slots = NDArray[np.uint32]
 
 CONVERGED = 1e-12
 """Value iteration stops when no value changed by as much (DESIGN §6.6)."""
@@ -192,7 +192,7 @@ def _follow(halves: Sequence[_Followed], known: Floats) -> None:
 
 @kernel(f"int64({PLACES}, {PLACES}, {REALS}, uint32[:, ::1], float64[:, ::1], int64[:, ::1])")
 def lay_out(  # noqa: PLR0917 - kernels are called by position
-    first_outcome: Indices, slot: Indices, probability: Floats, after: Places, weight: Floats, beyond: Indices
+    first_outcome: Indices, slot: Indices, probability: Floats, after: Slots, weight: Floats, beyond: Indices
 ) -> int:
     """How many rows have more than WIDTH outcomes; `beyond` gets the SPAN of each.
 
@@ -216,7 +216,7 @@ def lay_out(  # noqa: PLR0917 - kernels are called by position
     f"void(uint32[:, ::1], float64[:, ::1], int64[:, ::1], {PLACES}, {REALS}, float64[::1], int64, int64, float64[::1])"
 )
 def add_up(  # noqa: PLR0917 - kernels are called by position
-    after: Places,
+    after: Slots,
     weight: Floats,
     beyond: Indices,
     slot: Indices,
