@@ -18,13 +18,20 @@ from somabrain.oak.planner.halving import NEITHER, halve
 from somabrain.oak.planner.merging import merge, raised
 from somabrain.oak.planner.policy import iterate_kernel
 from somabrain.oak.planner.search import Labels, settle, settle_forward, shortest, walk
-from somabrain.oak.planner.settling import route_kernel, settle_kernel, within_kernel
+from somabrain.oak.planner.settling import route_kernel, settle_kernel, walk_kernel, within_kernel
 from tests.kernels import restored
 from tests.reference.decision_worlds import random_decision_world
 from tests.reference.planner import Row, table
 from tests.reference.planner_worlds import PARAMETERS, random_goals, random_rows, seeded, starts
 
-KERNELS: tuple[Kernel[..., object], ...] = (settle_kernel, route_kernel, within_kernel, halve, iterate_kernel)
+KERNELS: tuple[Kernel[..., object], ...] = (
+    settle_kernel,
+    route_kernel,
+    walk_kernel,
+    within_kernel,
+    halve,
+    iterate_kernel,
+)
 APART = 10
 """Between the numbers of one small graph's prototypes and the next one's."""
 

@@ -6,7 +6,7 @@ from somabrain.oak.model import Advice, Plan, Reason, Route
 from somabrain.oak.planner.distances import Distances
 from somabrain.oak.planner.merging import Merged, raised
 from somabrain.oak.planner.routes import EMPTY_ROUTE, option_ids, route
-from somabrain.oak.planner.search import Labels, Path, settle, shortest, shortest_within, walk
+from somabrain.oak.planner.search import Labels, Path, shortest, shortest_within, walk
 
 ALTERNATIVE_PENALTY = 693_147
 """ln 2 in micro-nats: each earlier plan that used an edge makes it look half as probable (DESIGN §6.7)."""
@@ -72,7 +72,7 @@ def _alternatives(merged: Merged, path: Path, start: int, max_options: int, coun
         prices = raised(prices, path, ALTERNATIVE_PENALTY)
         path = shortest(merged, prices, start)
         if len(path) > max_options:
-            path = shortest_within(merged, prices, settle(merged, prices), start, max_options)
+            path = shortest_within(merged, prices, start, max_options)
         if not path:
             break
         ids = option_ids(merged, path)
@@ -91,4 +91,4 @@ def _cheapest(merged: Merged, labels: Labels, start: int, max_options: int) -> P
     """
     if labels.hops[start] <= max_options:
         return walk(merged, merged.prices, labels, start)
-    return shortest_within(merged, merged.prices, labels, start, max_options)
+    return shortest_within(merged, merged.prices, start, max_options, labels)

@@ -103,15 +103,16 @@ def shortest(merged: Merged, prices: Prices, start: int) -> Path:
     return tuple(path.tolist())
 
 
-def shortest_within(merged: Merged, prices: Prices, labels: Labels, start: int, hops_max: int) -> Path:
+def shortest_within(merged: Merged, prices: Prices, start: int, hops_max: int, labels: Labels | None = None) -> Path:
     """The canonical path from `start`, which may not be a goal, of at most `hops_max` edges; empty without one.
 
-    The cheapest of these, of fewest hops among equals. `labels` as `settle` gives them for all prototypes.
-    O(hops_max · E) at the most (DESIGN §6.5), and far less where the limit makes paths little dearer.
+    The cheapest of these, of fewest hops among equals. `labels`: as `settle` gives them for all prototypes, where they
+    are known. O(hops_max · E) at the most (DESIGN §6.5), and far less where the limit makes paths little dearer.
     """
     if not within_kernel.compiled:
         return _within_plain(merged, prices, start, hops_max)
     graph = merged.graph
+    labels = labels or settle(merged, prices)
     path = within_kernel(
         prices.edges,
         merged.goal_source,
