@@ -17,7 +17,13 @@ from tests.vectors import DIMENSION, vector
 NOW_MS = 1_700_000_000_000
 WEIGHTS = Weights(lexical=0.4, importance=0.05, recency=0.02, half_life_ms=2_592_000_000.0)
 LIMITS = RecallLimits(
-    exact_max=100_000, candidates=200, staleness_ms=10_000, scan_deadline_s=60.0, load_rows=7, namespaces_max=3
+    exact_max=100_000,
+    candidates=200,
+    proposals_max=16_384,
+    staleness_ms=10_000,
+    scan_deadline_s=60.0,
+    load_rows=7,
+    namespaces_max=3,
 )
 
 

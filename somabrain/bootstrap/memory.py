@@ -14,7 +14,7 @@ from somabrain.bootstrap.clocks import clock_ms, clocks, new_event_id
 from somabrain.errors import ConfigurationError
 from somabrain.memory.model import Weights
 from somabrain.memory_client import MILVUS, Nearest, Paused, Projection, Recaller, RecallLimits, expire
-from somabrain.milvus_client import DOCUMENT_BYTES_MAX, MilvusEngine, MilvusParameters
+from somabrain.milvus_client import DOCUMENT_BYTES_MAX, RESULT_ROWS_MAX, MilvusEngine, MilvusParameters
 from somabrain.oak.changes import Stamp
 from somabrain.observability.metrics import Metrics
 from somabrain.outbox.feed import Pace
@@ -170,6 +170,7 @@ def recaller(settings: Settings, store: SqlStore, nearest: Nearest | None) -> Re
         limits=RecallLimits(
             exact_max=settings.recall_exact_max,
             candidates=settings.recall_candidates,
+            proposals_max=RESULT_ROWS_MAX,
             staleness_ms=int(settings.milvus_staleness_s * _MS_PER_S),
             scan_deadline_s=settings.recall_scan_deadline_s,
             load_rows=settings.page_rows,

@@ -32,18 +32,22 @@ class Nearest(Protocol):
 ACCELERATED_MEMORIES = 10_000
 """Where a namespace has more, its recalls are worth compiled kernels."""
 
+OFTEN = 10
+"""How often a filter's entries pass is not counted to the end where that is more than once in so many memories."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallLimits:
     """What recall holds to (Settings `recall_*`, `milvus_*`).
 
-    A tenant of up to `exact_max` memories is scored whole. Above, the engine proposes at least `candidates`; memories
-    younger than `staleness_ms` are read in SQL, and a scan of SQL ends after `scan_deadline_s`. `load_rows` are read
-    at once.
+    A tenant of up to `exact_max` memories is scored whole. Above, the engine proposes at least `candidates`, and where
+    there is a filter up to `proposals_max`, about as many of which pass; memories younger than `staleness_ms` are read
+    in SQL, and a scan of SQL ends after `scan_deadline_s`. `load_rows` are read at once.
     """
 
     exact_max: int
     candidates: int
+    proposals_max: int
     staleness_ms: int
     scan_deadline_s: float
     load_rows: int
@@ -53,6 +57,11 @@ class RecallLimits:
     def fresh_max(self) -> int:
         """Most memories that are read in SQL beside the engine's proposals; where there are more, all are."""
         return max(self.exact_max, self.candidates)
+
+    @property
+    def scanned_max(self) -> int:
+        """Most memories passing a filter that SQL has sooner than the engine has proposed them."""
+        return OFTEN * self.candidates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,18 +115,41 @@ class Recaller:
         Raises `RecallUnavailableError` where neither the engine nor a scan answers in time, `StoreUnavailableError`.
         """
         with self._store.read(tenant) as tx:
-            spaces = tx.memories.spaces()
-        if all(space.namespace != namespace for space in spaces):
-            return Recalled(hits=(), degraded=False)
-        if sum(space.memories for space in spaces) <= self._limits.exact_max:
+            spaces = {space.namespace: space for space in tx.memories.spaces()}
+            if namespace not in spaces:
+                return Recalled(hits=(), degraded=False)
+            whole = sum(space.memories for space in spaces.values()) <= self._limits.exact_max
+            limits = () if whole else self._to_propose(tx, spaces[namespace], query)
+        if whole:
             return self._from_index(tenant, namespace, query, now_ms)
         self._slots.drop((tenant.value, namespace.value))
-        if query.entries:
-            return self._scanned(tenant, namespace, query, now_ms, degraded=False)
         try:
-            return self._proposed(tenant, namespace, query, now_ms)
+            for limit in limits:
+                found = self._proposed(tenant, namespace, query, now_ms, limit)
+                if found is not None:
+                    return found
         except VectorEngineUnavailableError:
             return self._scanned(tenant, namespace, query, now_ms, degraded=True)
+        return self._scanned(tenant, namespace, query, now_ms, degraded=not query.entries)
+
+    def _to_propose(self, tx: ReadTransaction, space: MemorySpace, query: Query) -> tuple[int, ...]:
+        """How many the engine is asked for, in turn until enough pass; never where so few do that SQL reads them all.
+
+        As large a part of the nearest is expected to pass as of all memories, by the filter's rarest entry.
+        """
+        wanted, most = self._wanted(query), self._limits.proposals_max
+        if not query.entries:
+            return (wanted,)
+        few = self._limits.scanned_max
+        counted = max(few + 1, space.memories // (OFTEN * len(query.entries)))
+        _, passing = tx.memories.rarest(space.namespace, query.entries, limit=counted)
+        if passing <= few:
+            return ()
+        return tuple(dict.fromkeys((min(most, wanted * space.memories // passing), most)))
+
+    def _wanted(self, query: Query) -> int:
+        """How many that pass are scored, where there are as many."""
+        return max(self._limits.candidates, 2 * query.top_k)
 
     def _from_index(self, tenant: TenantId, namespace: Namespace, query: Query, now_ms: int) -> Recalled:
         slot = self._slots.get((tenant.value, namespace.value), lambda: _Slot(self._dimension))
@@ -142,28 +174,40 @@ class Recaller:
             index.apply((), stored, after)
         index.version = space.version
 
-    def _proposed(self, tenant: TenantId, namespace: Namespace, query: Query, now_ms: int) -> Recalled:
-        """The best of what the engine proposes and of what it may not show yet, scored from SQL.
+    def _proposed(
+        self, tenant: TenantId, namespace: Namespace, query: Query, now_ms: int, limit: int
+    ) -> Recalled | None:
+        """The best of `limit` that the engine proposes and of what it may not show yet, scored from SQL.
 
         Its position is read before it is asked: what is projected meanwhile is in neither its answer nor what is read
-        above a later position. Raises `VectorEngineUnavailableError` too where these can't be all: too much is fresh,
-        or so much of what it proposes is forgotten, expired or replaced that farther ones would have a place.
+        above a later position. `None` where so much of what it proposes does not pass, is forgotten, expired or
+        replaced that farther ones would have a place. Raises `VectorEngineUnavailableError` too where too much is
+        fresh.
         """
         if self._nearest is None:
             raise VectorEngineUnavailableError
-        limit, fresh_max = max(self._limits.candidates, 2 * query.top_k), self._limits.fresh_max
+        fresh_max = self._limits.fresh_max
         with self._store.read(tenant) as tx:
             position = tx.position(self._projection)
         near = self._nearest.search(Shelf.MEMORIES, tenant, namespace, query.vector, limit=limit)
         with self._store.read(tenant) as tx:
             newer_than = (position, now_ms - self._limits.staleness_ms)
             fresh = tx.memories.traces(namespace, newer_than=newer_than, limit=fresh_max + 1)
-            known = tx.memories.get(namespace, [hit.id for hit in near])
+            if len(fresh) > fresh_max:
+                raise VectorEngineUnavailableError
+            passing, wanted = near, self._wanted(query)
+            if query.entries:
+                names = [*(hit.id for hit in near), *(trace.memory_id for trace in fresh)]
+                holding = tx.memories.holding(namespace, query.entries, names)
+                passing = [hit for hit in near if hit.id in holding]
+                fresh = [trace for trace in fresh if trace.memory_id in holding]
+            known = tx.memories.get(namespace, [hit.id for hit in passing[:wanted]])
+            if len(near) == limit or len(passing) > wanted:
+                farther = (passing[wanted:] or near[-1:])[0].similarity
+                if _as_near(known.values(), query, farther, now_ms) < query.top_k:
+                    return None
             traces = {trace.memory_id: trace for trace in fresh}
             traces.update((memory.memory_id, _trace(memory)) for memory in known.values())
-            short = len(near) == limit and _as_near(known.values(), query, near[-1].similarity, now_ms) < query.top_k
-            if short or len(fresh) > fresh_max:
-                raise VectorEngineUnavailableError
             found = _best(list(traces.values()), query, now_ms, self._weights)
             return Recalled(hits=_whole(tx, namespace, found), degraded=False)
 
@@ -181,8 +225,11 @@ class Recaller:
             return Recalled(hits=_whole(tx, namespace, best), degraded=degraded)
 
     def _pages(self, tx: ReadTransaction, namespace: Namespace, entries: frozenset[str]) -> Iterator[Sequence[Trace]]:
-        after = ""
-        while page := tx.memories.traces(namespace, entries=entries, after=after, limit=self._limits.load_rows):
+        after, ordered = "", sorted(entries)
+        if len(ordered) > 1:
+            rarest, _ = tx.memories.rarest(namespace, entries, limit=self._limits.scanned_max)
+            ordered.sort(key=lambda entry: entry != rarest)
+        while page := tx.memories.traces(namespace, entries=ordered, after=after, limit=self._limits.load_rows):
             yield page
             after = page[-1].memory_id
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from somabrain.milvus_client.engine import MilvusEngine
+from somabrain.milvus_client.engine import RESULT_ROWS_MAX, MilvusEngine
 from somabrain.milvus_client.parameters import MilvusParameters
 from somabrain.milvus_client.rows import DOCUMENT_BYTES_MAX
 
-__all__ = ["DOCUMENT_BYTES_MAX", "MilvusEngine", "MilvusParameters"]
+__all__ = ["DOCUMENT_BYTES_MAX", "RESULT_ROWS_MAX", "MilvusEngine", "MilvusParameters"]

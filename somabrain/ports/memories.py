@@ -51,15 +51,24 @@ class ReadMemories(Protocol):
         self,
         namespace: Namespace,
         *,
-        entries: frozenset[str] = frozenset(),
+        entries: Sequence[str] = (),
         after: str = "",
         limit: int,
         newer_than: tuple[int, int] | None = None,
     ) -> list[Trace]:
         """Memories with ids above `after`, by id, whose metadata hold all `entries` (RFC 8785 of `[key, value]`).
 
+        Those that hold the first entry are gone through, so it should be the rarest.
         `newer_than` = (sequence, created_at_ms): only those above the one or not below the other; any `limit` of them.
         """
+        ...
+
+    def rarest(self, namespace: Namespace, entries: Iterable[str], *, limit: int) -> tuple[str, int]:
+        """That of some entries (as in `traces`) which the fewest memories hold, and how many, counted up to `limit`."""
+        ...
+
+    def holding(self, namespace: Namespace, entries: Iterable[str], ids: Iterable[str]) -> set[str]:
+        """Those of the `ids` whose memories' metadata hold all `entries` (as in `traces`)."""
         ...
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, or_, select
+from sqlalchemy import Connection, and_, delete, exists, func, or_, select
 
 from somabrain.memory.model import Memory, Trace
 from somabrain.oak.documents import json_text
@@ -70,7 +70,7 @@ class SqlMemories:
         self,
         namespace: Namespace,
         *,
-        entries: frozenset[str] = frozenset(),
+        entries: Sequence[str] = (),
         after: str = "",
         limit: int,
         newer_than: tuple[int, int] | None = None,
@@ -79,10 +79,16 @@ class SqlMemories:
         m = t.memories.c
         query = select(m.memory_id, m.vector, m.importance, m.created_at_ms, m.expires_at_ms)
         query = query.where(*self._in(t.memories, namespace))
-        for entry in sorted(entries):
-            query = query.where(m.memory_id.in_(self._holding(namespace, entry)))
+        numbers = m.memory_id
+        if entries:
+            numbers = t.memory_entries.c.memory_id
+            query = query.where(*self._entry(namespace, entries[0]), numbers == m.memory_id)
+        for entry in entries[1:]:
+            other = t.memory_entries.alias()
+            held = other.c.entry == _digest(entry), other.c.memory_id == numbers
+            query = query.where(exists().where(*self._in(other, namespace), *held))
         if newer_than is None:
-            query = query.where(m.memory_id > after).order_by(m.memory_id)
+            query = query.where(numbers > after).order_by(numbers)
         else:  # neither an order nor a bound by id, or SQLite reads the namespace by id instead of by these indexes
             query = query.where(or_(m.sequence > newer_than[0], m.created_at_ms >= newer_than[1]))
         rows = self._connection.execute(query.limit(limit))
@@ -98,9 +104,26 @@ class SqlMemories:
         ]
         return sorted((trace for trace in found if trace.memory_id > after), key=lambda trace: trace.memory_id)
 
-    def _holding(self, namespace: Namespace, entry: str) -> Select[tuple[str]]:
-        e = t.memory_entries.c
-        return select(e.memory_id).where(*self._in(t.memory_entries, namespace), e.entry == _digest(entry))
+    def rarest(self, namespace: Namespace, entries: Iterable[str], *, limit: int) -> tuple[str, int]:
+        """As the port."""
+        rarest, least = "", limit
+        for entry in sorted(entries):
+            some = select(t.memory_entries.c.memory_id).where(*self._entry(namespace, entry)).limit(least).subquery()
+            count = self._connection.execute(select(func.count()).select_from(some)).scalar_one()
+            if not rarest or count < least:
+                rarest, least = entry, count
+        return rarest, least
+
+    def holding(self, namespace: Namespace, entries: Iterable[str], ids: Iterable[str]) -> set[str]:
+        """As the port."""
+        left = sorted(set(ids))
+        for entry in sorted(entries):
+            asked = {**self._owner(namespace), "in_entry": _digest(entry)}
+            left = [row["memory_id"] for row in sql.ENTRIES_BY_ID.documents(self._connection, left, **asked)]
+        return set(left)
+
+    def _entry(self, namespace: Namespace, entry: str) -> tuple[Any, ...]:
+        return *self._in(t.memory_entries, namespace), t.memory_entries.c.entry == _digest(entry)
 
     def _owner(self, namespace: Namespace) -> dict[str, str]:
         return {"in_tenant": self._tenant.value, "in_namespace": namespace.value}

@@ -211,6 +211,14 @@ MEMORIES_BY_ID = ReadByKeys(
     select(t.memories).where(t.memories.c.tenant == _tenant, t.memories.c.namespace == _namespace),
     t.memories.c.memory_id,
 )
+ENTRIES_BY_ID = ReadByKeys(
+    select(t.memory_entries.c.memory_id).where(
+        t.memory_entries.c.tenant == _tenant,
+        t.memory_entries.c.namespace == _namespace,
+        t.memory_entries.c.entry == bindparam("in_entry"),
+    ),
+    t.memory_entries.c.memory_id,
+)
 _SEQUENCE = select(t.tenants.c.sequence).where(t.tenants.c.tenant == _tenant)
 SEQUENCE = Read(_SEQUENCE)
 LOCKED_SEQUENCE = Read(_SEQUENCE.with_for_update())

@@ -33,7 +33,10 @@ def trace(one: Memory) -> Trace:
 
 
 def traced(tx: ReadTransaction, namespace: Namespace = HOME, **holds: object) -> list[str]:
-    return [one.memory_id for one in tx.memories.traces(namespace, entries=entries_of(holds), limit=10_000)]
+    entries = sorted(entries_of(holds))
+    found = [tx.memories.traces(namespace, entries=each, limit=10_000) for each in (entries, entries[::-1])]
+    assert found[0] == found[1]
+    return [one.memory_id for one in found[0]]
 
 
 def test_what_is_saved_is_read_back_equal(store: Store) -> None:
@@ -152,6 +155,29 @@ def test_traces_hold_every_entry_that_is_asked_for(store: Store) -> None:
         assert traced(tx, OTHER, a=1) == ["other"]
 
 
+def test_what_may_pass_a_filter_is_counted_and_what_does_is_told_apart(store: Store) -> None:
+    with store.write(ALICE) as tx:
+        save(tx, *(memory(f"m{n:04}", metadata={"even": n % 2 == 0, "third": n % 3 == 0}) for n in range(1200)))
+        save(tx, memory("m0000", metadata={"even": True}), namespace=OTHER)
+    with store.write(BOB) as tx:
+        save(tx, memory("m0001", metadata={"even": True}))
+    both, even = entries_of({"even": True, "third": True}), entries_of({"even": True})
+    with store.read(ALICE) as tx:
+        third = entries_of({"third": True})
+        assert tx.memories.rarest(HOME, even, limit=9000) == (*even, 600)
+        assert tx.memories.rarest(HOME, both, limit=9000) == (*third, 400)
+        assert [tx.memories.rarest(HOME, each, limit=150)[1] for each in (even, both)] == [150, 150]
+        unheld = entries_of({"even": 1})
+        assert tx.memories.rarest(HOME, unheld, limit=9) == (*unheld, 0)
+        assert tx.memories.rarest(HOME, unheld | third, limit=9) == (*unheld, 0)
+        assert tx.memories.rarest(OTHER, even, limit=9) == (*even, 1)
+        names = [f"m{n:04}" for n in range(1100)]
+        assert tx.memories.holding(HOME, even, [*names, "unseen"]) == set(names[::2])
+        assert tx.memories.holding(HOME, both, names) == set(names[::6])
+        assert tx.memories.holding(HOME, even, []) == set()
+        assert tx.memories.holding(OTHER, both, names) == set()
+
+
 def test_traces_of_what_is_newer_are_those_above_a_sequence_or_not_below_a_time(store: Store) -> None:
     with store.write(ALICE) as tx:
         save(
@@ -165,7 +191,9 @@ def test_traces_of_what_is_newer_are_those_above_a_sequence_or_not_below_a_time(
     with store.read(ALICE) as reader:
 
         def newer(sequence: int, at_ms: int, **holds: object) -> list[str]:
-            found = reader.memories.traces(HOME, entries=entries_of(holds), limit=9, newer_than=(sequence, at_ms))
+            found = reader.memories.traces(
+                HOME, entries=sorted(entries_of(holds)), limit=9, newer_than=(sequence, at_ms)
+            )
             return [one.memory_id for one in found]
 
         assert newer(3, 20) == ["edge", "late", "restored"]

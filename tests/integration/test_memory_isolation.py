@@ -163,7 +163,7 @@ class Lives:
                     space = tx.memories.space(namespace)
                     assert space is not None
                     assert space.memories == len(own)
-                    traced = tx.memories.traces(namespace, entries=entries_of({"k": 1}), limit=10_000)
+                    traced = tx.memories.traces(namespace, entries=sorted(entries_of({"k": 1})), limit=10_000)
                     assert {one.memory_id for one in traced} == {
                         name for name, one in own.items() if entries_of({"k": 1}) <= entries_of(one.metadata)
                     }

@@ -214,11 +214,12 @@ def test_what_is_replaced_scores_by_its_new_vector(bench: Bench) -> None:
     assert found.hits[0][0].content == "new"
 
 
-def test_a_random_life_is_recalled_exactly_whatever_the_lag(bench: Bench) -> None:
+@pytest.mark.parametrize("holds", [{}, {"even": True}], ids=["all", "filtered"])
+def test_a_random_life_is_recalled_exactly_whatever_the_lag(bench: Bench, holds: dict[str, bool]) -> None:
     rng = random.Random(5)
-    bench.remember(*many(90))
+    bench.remember(*(replace(one, metadata={"even": one.memory_id[-1] in "02468"}) for one in many(90)))
     bench.follow()
-    recall = bench.recaller()
+    recall = bench.recaller(replace(BEYOND, candidates=2) if holds else BEYOND)
     for step in range(120):
         name = f"m{rng.randrange(110):03}"
         with bench.store.read(ALICE) as tx:
@@ -226,10 +227,11 @@ def test_a_random_life_is_recalled_exactly_whatever_the_lag(bench: Bench) -> Non
         if rng.random() < 0.3 and known:
             bench.forget(name)
         else:
-            bench.remember(new(name, vector=vector(rng.randrange(40)), importance=0.5))
+            even = {"even": rng.random() < 0.5}
+            bench.remember(new(name, vector=vector(rng.randrange(40)), importance=0.5, metadata=even))
         if rng.random() < 0.1:
             bench.follow()
-        wanted = query(vector(rng.randrange(40)), top_k=5)
+        wanted = query(vector(rng.randrange(40)), top_k=5, holds=holds)
         assert told(recall.recall(ALICE, HOME, wanted, LATER_MS)) == bench.exact(wanted), step
     assert bench.asked > 50
 
@@ -246,7 +248,7 @@ def test_without_the_engine_the_hits_are_the_same_and_degraded(bench: Bench) -> 
     assert bench.recaller().recall(ALICE, HOME, wanted, LATER_MS).degraded is False
 
 
-def test_a_filter_is_answered_exactly_without_the_engine(bench: Bench) -> None:
+def test_a_filter_that_lets_few_through_is_answered_exactly_without_the_engine(bench: Bench) -> None:
     bench.remember(*many(120))
     holding: list[tuple[Any, int]] = [(0, 24), (4, 24), (4.0, 24), (5, 0), ("4", 0), (True, 0)]
     for value, count in holding:
@@ -254,6 +256,66 @@ def test_a_filter_is_answered_exactly_without_the_engine(bench: Bench) -> None:
         found = bench.recaller().recall(ALICE, HOME, wanted, LATER_MS)
         assert (told(found), found.degraded, bench.asked) == (bench.exact(wanted), False, 0)
         assert len(told(found)) == count
+
+
+FILTERED = replace(BEYOND, candidates=2, proposals_max=60)
+"""Limits under which a filter that lets 24 through has the engine propose."""
+
+
+def test_of_what_the_engine_proposes_only_what_passes_the_filter_is_found(bench: Bench) -> None:
+    bench.remember(*many(120))
+    bench.follow()
+    recall = bench.recaller(FILTERED)
+    for seed in range(20):
+        for holds in ({"n": seed % 5}, {"n": seed % 5, "even": True}):
+            bench.remember(new("late", vector=vector(seed), metadata={"n": seed % 5, "even": True}))
+            bench.remember(new("another", vector=vector(seed), metadata={"n": (seed + 1) % 5}))
+            wanted = query(vector(seed), top_k=3, holds=holds)
+            found = recall.recall(ALICE, HOME, wanted, LATER_MS)
+            assert (told(found), found.degraded) == (bench.exact(wanted), False)
+            assert told(found)[0][0] == "late"
+    assert bench.asked >= 20
+
+
+def test_where_none_of_the_nearest_passes_the_filter_the_answer_is_whole(bench: Bench) -> None:
+    bench.remember(*many(120))
+    ranked = [one for one, _ in bench.exact(query(vector("q"), top_k=120))]
+    bench.remember(*(new(one, metadata={"far": place >= 90}) for place, one in enumerate(ranked)))
+    bench.follow()
+    wanted = query(vector("q"), top_k=3, holds={"far": True})
+    found = bench.recaller(FILTERED).recall(ALICE, HOME, wanted, LATER_MS)
+    assert (told(found), found.degraded, bench.asked) == (bench.exact(wanted), False, 2)
+    assert [one for one, _ in told(found)] == ranked[90:93]
+    found = bench.recaller(replace(FILTERED, proposals_max=100)).recall(ALICE, HOME, wanted, LATER_MS)
+    assert (told(found), found.degraded, bench.asked) == (bench.exact(wanted), False, 4)
+
+
+def test_of_many_that_pass_the_nearest_are_scored(bench: Bench) -> None:
+    """More of what is proposed passes than is wanted; where too many of these have moved or expired, all are read."""
+    bench.remember(*many(300))
+    ranked = [one for one, _ in bench.exact(query(vector("q"), top_k=100))]
+    bench.remember(*(new(f"m{number:03}", metadata={"near": f"m{number:03}" in ranked[:6]}) for number in range(300)))
+    bench.follow()
+    wanted = query(vector("q"), top_k=3, holds={"near": False})
+    found = bench.recaller(replace(FILTERED, proposals_max=200)).recall(ALICE, HOME, wanted, LATER_MS)
+    assert (told(found), found.degraded, bench.asked) == (bench.exact(wanted), False, 1)
+    assert [one for one, _ in told(found)] == ranked[6:9]
+    moved = [new(one, vector=vector(ranked[40]), metadata={"near": False}) for one in ranked[6:12]]
+    bench.remember(*moved)
+    found = bench.recaller(FILTERED).recall(ALICE, HOME, wanted, LATER_MS)
+    assert [one for one, _ in told(found)] == [one for one, _ in bench.exact(wanted)] == ranked[12:15]
+    expired = [replace(new(one), metadata={"near": False}, ttl_s=10) for one in ranked[6:14]]
+    bench.remember(*expired)
+    bench.follow()
+    assert told(bench.recaller(FILTERED).recall(ALICE, HOME, wanted, LATER_MS)) == bench.exact(wanted)
+
+
+def test_a_filter_that_lets_many_through_is_degraded_without_the_engine(bench: Bench) -> None:
+    bench.remember(*many(120))
+    bench.engine.down = True
+    wanted = query(vector("q"), holds={"n": 3})
+    found = bench.recaller(FILTERED).recall(ALICE, HOME, wanted, LATER_MS)
+    assert (told(found), found.degraded) == (bench.exact(wanted), True)
 
 
 def test_the_limit_is_crossed_downwards_too(bench: Bench) -> None:
