@@ -16,6 +16,8 @@ def differences(one: Any, other: Any, name: str = "world") -> list[str]:
         return (
             [] if one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes() else [name]
         )
+    if isinstance(one, tuple):
+        one, other = dict(enumerate(one)), dict(enumerate(other))
     if isinstance(one, dict):
         if list(one) != list(other):
             return [name]

@@ -202,9 +202,9 @@ def _name(value: Named, told: Told) -> str:
     )
 
 
-def _policy(value: Named, told: Told) -> dict[str, Any]:
+def _policy(value: Named, told: Told) -> Mapping[str, Any]:
     """A declared option's policy is its owner's; a primitive's is its action."""
-    policy: dict[str, Any] = told(value.policy) if value.source == Source.PRIMITIVE else value.policy
+    policy: Mapping[str, Any] = told(value.policy) if value.source == Source.PRIMITIVE else value.policy
     return policy
 
 

@@ -1,11 +1,17 @@
-"""When the process compiles its kernels."""
+"""When the process compiles its kernels, and the threads that they run in beside a request's own."""
 
 from __future__ import annotations
 
 import gc
+import os
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from somabrain.oak.kernels import accelerate
+
+R = TypeVar("R")
 
 
 class Accelerator:
@@ -35,6 +41,31 @@ def _compile() -> None:
     accelerate()
     gc.freeze()
 
+
+class Beside:
+    """Threads for what a request needs later: while one of them works it out, the request goes on with the rest.
+
+    That gains time where it runs compiled, without the GIL, and a core is free.
+    """
+
+    def __init__(self, threads: int) -> None:
+        """At most so many; each is started when there is work for it."""
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="beside")
+
+    def begin(self, work: Callable[[], R]) -> Callable[[], R]:
+        """Gives what returns the result of `work`, or raises as it does; it works itself where no thread has begun to.
+
+        So it does with everything once the interpreter shuts down.
+        """
+        try:
+            begun = self._pool.submit(work)
+        except RuntimeError:
+            return work
+        return lambda: work() if begun.cancel() else begun.result()
+
+
+BESIDE = Beside(os.cpu_count() or 1)
+"""The process's, as the cores are."""
 
 ACCELERATOR = Accelerator()
 """The kernels are the process's."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from common.config.settings import Settings
-from somabrain.bootstrap.acceleration import ACCELERATOR
+from somabrain.bootstrap.acceleration import ACCELERATOR, BESIDE
 from somabrain.bootstrap.clocks import clock_ms, clocks, new_event_id
 from somabrain.oak.building import BuildParameters
 from somabrain.oak.changes import Stamp
@@ -20,7 +20,7 @@ from somabrain.oak.keeping import Uses, retire_unused
 from somabrain.oak.learning import LearningParameters
 from somabrain.oak.model import PlanParameters
 from somabrain.oak.option_manager import Limits, OptionManager
-from somabrain.oak.worlds import LocalSettings, Worlds
+from somabrain.oak.worlds import Begin, LocalSettings, Worlds
 from somabrain.observability.metrics import Metrics
 from somabrain.outbox.feed import Pace
 from somabrain.outbox.relay import Chore, Relay
@@ -64,7 +64,7 @@ def plan_parameters(settings: Settings) -> PlanParameters:
     )
 
 
-def open_worlds(settings: Settings) -> Worlds:
+def open_worlds(settings: Settings, beside: Begin = BESIDE.begin) -> Worlds:
     """An empty cache of namespaces."""
     return Worlds(
         dimension=settings.memory_dim,
@@ -77,6 +77,7 @@ def open_worlds(settings: Settings) -> Worlds:
             prediction_weight=settings.oak_prediction_weight,
         ),
         accelerate=ACCELERATOR.want,
+        beside=beside,
         namespaces_max=settings.oak_graph_cache_namespaces,
         bytes_max=settings.oak_graph_cache_bytes,
         goal_sets_max=settings.oak_goal_cache_sets,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from somabrain.oak.learning import similarity
@@ -49,7 +50,7 @@ class Named:
     option_id: str
     name: str
     source: str
-    policy: dict[str, Json]
+    policy: Mapping[str, Json]
     action: Json
     target: State | None
 
@@ -258,7 +259,7 @@ def _of_option(option: Option, action: Json) -> Named:
         option_id=option.option_id,
         name=option.spec.name,
         source=option.source.value,
-        policy=dict(option.spec.policy),
+        policy=option.spec.policy,
         action=action,
         target=option.spec.target,
     )

@@ -6,13 +6,12 @@ A cache and nothing else: two processes on one database, or one that has just st
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple, NoReturn
-
-import numpy as np
 
 from somabrain.oak.changes import Change
 from somabrain.oak.ids import FRONTIER, GOAL_PREFIX, state_id
@@ -30,7 +29,18 @@ from somabrain.oak.model import (
     Status,
     Vector,
 )
-from somabrain.oak.planner import Distances, Graph, LocalOption, compile_graph, frontier, nearest, route_kernel, toward
+from somabrain.oak.planner import (
+    Distances,
+    Graph,
+    LocalOption,
+    compile_graph,
+    frontier,
+    nearest,
+    policy_toward,
+    route_kernel,
+    toward,
+)
+from somabrain.oak.planner.graph import Floats
 from somabrain.oak.sizes import size_of
 from somabrain.oak.subtasks import Dynamics, Subtask, dynamics, solve
 from somabrain.ports import NamespaceRecord, NotAtHandError, ReadTransaction
@@ -47,6 +57,12 @@ AT_ONCE_EDGES, AT_ONCE_EDGES_PLAIN = 20_000, 2_000
 
 ACCELERATED_EDGES = 1_000
 """Edges from which a graph is worth compiled kernels: to search it in plain Python keeps other threads waiting."""
+
+BESIDE_OUTCOMES = 4_000
+"""Outcomes of a policy's rows from which its values are worked out beside the rest of a goal's distances."""
+
+Begin = Callable[[Callable[[], Floats]], Callable[[], Floats]]
+"""Begins work that needs no other, maybe in another thread; what it gives returns the result."""
 
 _NOT_OF_THE_MODEL = frozenset({Change.MEMORY_STORED, Change.MEMORY_FORGOTTEN})
 
@@ -75,6 +91,7 @@ class World:
     dynamics: Dynamics
     graph: Graph
     local: LocalSettings
+    _beside: Begin
     _goals: Recent[tuple[str | bytes, float], Goals]
     _distances: Recent[tuple[str, tuple[int, ...]], Distances]
     _at_once: bool = False
@@ -110,13 +127,21 @@ class World:
     def distances(self, goals: tuple[int, ...], target: State) -> Distances:
         """Distances and policy values toward the prototypes that meet `target`."""
         option_id = state_id(GOAL_PREFIX, target)
-        make = _refused if self._at_once else lambda: toward(self.graph, goals, local=self._local(option_id, goals))
+        make = _refused if self._at_once else lambda: self._toward(goals, option_id)
         return self._distances.get((option_id, goals), make)
 
     def frontier(self) -> Distances:
         """Distances to the known states in which an action of the namespace is untried (DESIGN §6.8)."""
-        make = _refused if self._at_once else lambda: toward(self.graph, frontier(self.table))
+        make = _refused if self._at_once else lambda: self._toward(frontier(self.table), None)
         return self._distances.get((FRONTIER, ()), make)
+
+    def _toward(self, goals: Sequence[int], option_id: str | None) -> Distances:
+        """`option_id`: that of the local goal option, where there is to be one."""
+        policy = None
+        if self.graph.policy.row.size >= BESIDE_OUTCOMES:
+            policy = self._beside(lambda: policy_toward(self.graph, goals))
+        local = None if option_id is None else self._local(option_id, goals)
+        return toward(self.graph, goals, local=local, policy=policy)
 
     def about_to_search(self, *, plain: bool = False) -> None:
         """Raises `NotAtHandError` where to search the graph takes a while; `plain`: array operations don't do it."""
@@ -135,7 +160,7 @@ class World:
             raise NotAtHandError
         return self.index.nearest(state, count, self.limit)
 
-    def _local(self, option_id: str, goals: tuple[int, ...]) -> LocalOption | None:
+    def _local(self, option_id: str, goals: Sequence[int]) -> LocalOption | None:
         if not goals or not self.dynamics.start.size:
             return None
         settings = self.local
@@ -161,7 +186,7 @@ class World:
             model = distances.merged.local.model
         else:
             return option_id if option_id in self.options and _primitive(self.options[option_id]) else None
-        place = int(np.searchsorted(model.start, at))
+        place = bisect_left(model.start, at)
         if place == model.start.size or model.start[place] != at:
             return None
         return self.table.action_ids[int(model.action[place])]
@@ -212,6 +237,7 @@ class Worlds:
         parameters: PlanParameters,
         local: LocalSettings,
         accelerate: Callable[[], None],
+        beside: Begin,
         namespaces_max: int,
         bytes_max: int,
         goal_sets_max: int,
@@ -220,12 +246,13 @@ class Worlds:
 
         `parameters.time_price` is replaced by each namespace's own.
         `accelerate` is called when a world is compiled that episodes taught, or of a large graph: its kernels will be
-        of use.
+        of use. `beside` is given what a request may leave to another thread for a while.
         """
         self._dimension = dimension
         self._parameters = parameters
         self._local = local
         self._accelerate = accelerate
+        self._beside = beside
         self._goal_sets_max = goal_sets_max
         self._slots: Recent[tuple[str, str, int], _Slot] = Recent(namespaces_max, heaviest=bytes_max)
 
@@ -333,6 +360,7 @@ class Worlds:
             dynamics=dyn,
             graph=graph,
             local=self._local,
+            _beside=self._beside,
             _goals=Recent(self._goal_sets_max, weigh=size_of),
             _distances=Recent(self._goal_sets_max, weigh=_size_of_distances),
         )

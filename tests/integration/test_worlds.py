@@ -7,21 +7,24 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from somabrain.bootstrap import open_database
 from somabrain.bootstrap.oak import oak_limits, open_consolidator, open_worlds
 from somabrain.oak.learning import facts
-from somabrain.oak.model import Ending, Execution, Source, State
+from somabrain.oak.model import Ending, Episode, Execution, Source, State, Step
 from somabrain.oak.option_manager import OptionManager
+from somabrain.oak.planner import policy_toward
+from somabrain.oak.planner.graph import Floats
 from somabrain.oak.transfer import export_model, import_model, parse_model
-from somabrain.oak.worlds import CHANGES_MAX, World, Worlds
+from somabrain.oak.worlds import BESIDE_OUTCOMES, CHANGES_MAX, World, Worlds
 from somabrain.store import SqlStore
 from somabrain.tenancy import Namespace, TenantId
 from tests.bits import differences
 from tests.conftest import plain_settings
 from tests.factories import ALICE, BOB, HOME, run, spec, stamp
-from tests.grids import SIZE, lived, walk
+from tests.grids import MOVES, SIZE, lived, walk
 
 AWAY = Namespace("away")
 NAMES = ("Back", "a-way", "go", "zig")
@@ -165,6 +168,40 @@ def test_an_older_snapshot_is_still_answered(tmp_path: Path) -> None:
             new = life.world(life.worlds)
             assert differences(life.worlds.world(tx, record), old) == []
         assert life.world(life.worlds) is new
+
+
+def test_policy_values_that_are_worked_out_beside_are_the_same(tmp_path: Path) -> None:
+    """In a world that is large enough for it, whether they are there before they are wanted or not begun by then."""
+    with open_database(plain_settings(tmp_path)) as database:
+        life, rng = Life(SqlStore(database), tmp_path, 3), random.Random(4)
+        moves = [facts({"n": number}) for number in range(BESIDE_OUTCOMES // 3)]
+        steps = [Step(state=state, action=name, reward=0.0) for state in moves for name in MOVES]
+        rng.shuffle(steps)
+        with life.store.write(ALICE) as tx:
+            for first in range(0, len(steps), 500):
+                lived_through = Episode(steps=tuple(steps[first : first + 500]), final=moves[0], terminated=False)
+                life.manager.record_episode(tx, HOME, f"e{first}", lived_through, stamp())
+        begun: list[str] = []
+
+        def at_once(work: Callable[[], Floats]) -> Callable[[], Floats]:
+            begun.append("at once")
+            done = work()
+            return lambda: done
+
+        def late(work: Callable[[], Floats]) -> Callable[[], Floats]:
+            begun.append("late")
+            return work
+
+        usual, early, lazy = life.compiled(), *(life.world(open_worlds(life.settings, way)) for way in (at_once, late))
+        for target in moves[:4]:
+            goals = usual.goals(target, 1.0, 1.0).numbers
+            found = usual.distances(goals, target)
+            assert np.count_nonzero((found.policy > 0) & (found.policy < 1)) > 0
+            assert found.policy.tobytes() == policy_toward(usual.graph, goals).tobytes()
+            for world in (early, lazy):
+                assert differences(world.distances(goals, target), found) == []
+        assert differences(early.frontier(), lazy.frontier()) == differences(early.frontier(), usual.frontier()) == []
+        assert begun == ["at once", "late"] * 5
 
 
 def test_kept_namespaces_are_bounded_by_their_bytes(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ Pure functions of arrays. `compile_graph` prepares a namespace's rows, `toward` 
 from __future__ import annotations
 
 from somabrain.oak.planner.acting import Candidate, Decision, act, candidates
-from somabrain.oak.planner.distances import Distances, toward
+from somabrain.oak.planner.distances import Distances, policy_toward, toward
 from somabrain.oak.planner.exploring import frontier, nearest, untried
 from somabrain.oak.planner.graph import Graph, compile_graph
 from somabrain.oak.planner.local import LocalOption
@@ -30,6 +30,7 @@ __all__ = [
     "nearest",
     "odds",
     "plan",
+    "policy_toward",
     "route_kernel",
     "toward",
     "untried",

@@ -17,7 +17,6 @@ from somabrain.oak.planner.costs import weigh_one
 from somabrain.oak.planner.distances import Distances
 from somabrain.oak.planner.merging import UNREACHED
 from somabrain.oak.planner.plans import obstacle
-from somabrain.oak.planner.routes import plan_step
 from somabrain.oak.planner.search import step
 
 INTERRUPT_SLACK = 100
@@ -170,8 +169,8 @@ def expected_duration(distances: Distances, at: int) -> float:
 
 def _edge_duration(distances: Distances, edge: int) -> float:
     merged, row = distances.merged, distances.merged.row(edge)
-    if row < 0:
-        return plan_step(merged, edge).duration
+    if row < 0 and merged.local is not None:
+        return float(merged.local.model.duration[merged.goal_local[edge - merged.graph.edge_row.size]])
     return float(merged.graph.rows.duration[row] / merged.graph.leaving.escape[row])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from somabrain.oak.planner.graph import Floats, Graph
@@ -47,15 +47,31 @@ class Distances:
         return float(self.policy[prototype]) if prototype < self.graph.size else 0.0
 
 
-def toward(graph: Graph, goals: Sequence[int], *, local: LocalOption | None = None) -> Distances:
+def toward(
+    graph: Graph,
+    goals: Sequence[int],
+    *,
+    local: LocalOption | None = None,
+    policy: Callable[[], Floats] | None = None,
+) -> Distances:
     """Distances and policy values to `goals`, prototype numbers in any order (DESIGN §6.1, §6.4, §6.6).
 
     `local`: the local goal option of these goals, solved for all of them. It adds edges into the merged goal, and
-    nothing to the policy values, which know of its primitives already.
+    nothing to the policy values, which know of its primitives already. `policy` gives what `policy_toward` does, for a
+    caller that has it worked out meanwhile.
     """
-    merged = merge(graph, sorted({goal for goal in goals if goal < graph.size}), local)
+    merged = merge(graph, _known(graph, goals), local)
     labels = settle(merged, merged.prices)
-    policy = policy_values(graph.policy, sorted(merged.goals), graph.size, graph.parameters.policy_sweeps_max)
-    for values in (policy, *labels):
+    best = policy_toward(graph, goals) if policy is None else policy()
+    for values in (best, *labels):
         values.setflags(write=False)
-    return Distances(graph=graph, goals=frozenset(goals), merged=merged, labels=labels, policy=policy)
+    return Distances(graph=graph, goals=frozenset(goals), merged=merged, labels=labels, policy=best)
+
+
+def policy_toward(graph: Graph, goals: Sequence[int]) -> Floats:
+    """V of shape (size,): the part of `toward` that needs nothing of the rest, and takes longest in large graphs."""
+    return policy_values(graph.policy, _known(graph, goals), graph.size, graph.parameters.policy_sweeps_max)
+
+
+def _known(graph: Graph, goals: Sequence[int]) -> list[int]:
+    return sorted({goal for goal in goals if goal < graph.size})

@@ -166,7 +166,9 @@ def _entries(graph: Graph, goals: Sequence[int]) -> tuple[_Entries, Indices]:
     hit = np.sort(np.concatenate([np.zeros(0, dtype=np.intp), *spans]))
     row_of = graph.row_of[hit]
     hit = hit[leaving.live[row_of] & ~is_goal[rows.start[row_of]]]
-    row, place = np.unique(graph.row_of[hit], return_inverse=True)
+    row_of = graph.row_of[hit]
+    new = np.diff(row_of, prepend=-1) != 0
+    row, place = row_of[new], np.cumsum(new) - 1
     probability = np.bincount(place, rows.probability[hit], minlength=row.size).astype(np.float64)
     reach = np.bincount(place, rows.reach[hit], minlength=row.size)
 

@@ -65,6 +65,8 @@ def _nothing(reason: Reason, value: float) -> Plan:
 
 def _alternatives(merged: Merged, path: Path, start: int, max_options: int, count: int) -> tuple[Route, ...]:
     """Plans whose lists of options differ from that of `path` and from each other, in the order found."""
+    if not count:
+        return ()
     prices = merged.prices
     seen = {option_ids(merged, path)}
     found: list[Route] = []

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from somabrain.oak.model import PlanStep, Route
+from somabrain.oak.planner.graph import Indices
 from somabrain.oak.planner.local import LocalOption
 from somabrain.oak.planner.merging import Merged
 from somabrain.oak.planner.search import Path
@@ -37,11 +40,13 @@ def option_ids(merged: Merged, path: Path) -> tuple[str, ...]:
 
 def route(merged: Merged, path: Path) -> Route:
     """What following `path` promises."""
-    steps = tuple(plan_step(merged, edge) for edge in path)
+    rows = [merged.row(edge) for edge in path]
+    of_rows = np.array([row for row in rows if row >= 0], dtype=np.intp)
+    steps = _steps(merged, path, of_rows)
     return Route(
         steps=steps,
         success_probability=math.prod(step.probability for step in steps),
-        success_probability_lower=_lower(merged, path, steps),
+        success_probability_lower=_lower(merged, steps, of_rows),
         duration=sum(step.duration for step in steps),
         reward=sum(step.reward for step in steps),
         utility=sum(step.utility for step in steps),
@@ -49,24 +54,40 @@ def route(merged: Merged, path: Path) -> Route:
     )
 
 
-def plan_step(merged: Merged, edge: int) -> PlanStep:
-    """What running the option of `edge` promises, retries eliminated."""
-    graph, row = merged.graph, merged.row(edge)
-    if row < 0 and merged.local is not None:
-        return _local_step(merged, merged.local, edge)
-    rows, escape = graph.rows, float(graph.leaving.escape[row])
-    probability = min(1.0, merged.probability(edge) / escape)
-    return PlanStep(
-        option_id=merged.option_id(edge),
-        start=int(rows.start[row]),
-        end=merged.end(edge),
-        probability=probability,
-        probability_lower=wilson_lower(probability, float(graph.leaving.evidence[row]), graph.parameters.confidence_z),
-        duration=float(rows.duration[row]) / escape,
-        reward=float(rows.reward[row]) / escape,
-        utility=float(rows.utility[row]),
-        executions=int(rows.executions[row]),
+def _steps(merged: Merged, path: Path, of_rows: Indices) -> tuple[PlanStep, ...]:
+    """What running each option promises, retries eliminated; only the last may be the local goal option."""
+    graph, rows = merged.graph, merged.graph.rows
+    escape = graph.leaving.escape[of_rows]
+    chances = np.array([merged.probability(edge) for edge in path[: of_rows.size]], dtype=np.float64)
+    columns = (
+        rows.option[of_rows],
+        rows.start[of_rows],
+        np.minimum(1.0, chances / escape),
+        graph.leaving.evidence[of_rows],
+        rows.duration[of_rows] / escape,
+        rows.reward[of_rows] / escape,
+        rows.utility[of_rows],
+        rows.executions[of_rows],
     )
+    found = [
+        PlanStep(
+            option_id=rows.option_ids[option],
+            start=start,
+            end=merged.end(edge),
+            probability=probability,
+            probability_lower=wilson_lower(probability, evidence, graph.parameters.confidence_z),
+            duration=duration,
+            reward=reward,
+            utility=utility,
+            executions=executions,
+        )
+        for edge, option, start, probability, evidence, duration, reward, utility, executions in zip(
+            path[: of_rows.size], *(column.tolist() for column in columns), strict=True
+        )
+    ]
+    if merged.local is not None:
+        found += [_local_step(merged, merged.local, edge) for edge in path[of_rows.size :]]
+    return tuple(found)
 
 
 def _local_step(merged: Merged, local: LocalOption, edge: int) -> PlanStep:
@@ -85,22 +106,22 @@ def _local_step(merged: Merged, local: LocalOption, edge: int) -> PlanStep:
     )
 
 
-def _lower(merged: Merged, path: Path, steps: tuple[PlanStep, ...]) -> float:
-    """exp(Σ ln p̄ − z √(Σ (1 − p̄)/(p̄ (n' + u)))) with p̄ = P' n'/(n' + u): the delta method on independent steps."""
+def _lower(merged: Merged, steps: tuple[PlanStep, ...], of_rows: Indices) -> float:
+    """exp(Σ ln p̄ − z √(Σ (1 − p̄)/(p̄ (n' + u)))) with p̄ = P' n'/(n' + u): the delta method on independent steps.
+
+    The local goal option has no doubt.
+    """
+    leaving = merged.graph.leaving
+    trusts = leaving.trust[of_rows].tolist()
+    evidences = (leaving.evidence[of_rows] + leaving.doubt[of_rows]).tolist()
+    if merged.local is not None and of_rows.size < len(steps):
+        trusts.append(1.0)
+        evidences.append(merged.local.evidence)
     logs, variance = 0.0, 0.0
-    for edge, step in zip(path, steps, strict=True):
-        trust, evidence = _evidence(merged, merged.row(edge))
+    for step, trust, evidence in zip(steps, trusts, evidences, strict=True):
         mean = step.probability * trust
         if mean <= 0 or evidence <= 0:
             return 0.0
         logs += math.log(mean)
         variance += (1 - mean) / (mean * evidence)
     return math.exp(logs - merged.graph.parameters.confidence_z * math.sqrt(variance))
-
-
-def _evidence(merged: Merged, row: int) -> tuple[float, float]:
-    """n'/(n' + u) and n' + u of a row, or of the local goal option, which has no doubt."""
-    if row < 0 and merged.local is not None:
-        return 1.0, merged.local.evidence
-    leaving = merged.graph.leaving
-    return float(leaving.trust[row]), float(leaving.evidence[row] + leaving.doubt[row])
