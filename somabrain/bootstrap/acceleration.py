@@ -55,7 +55,7 @@ class Beside:
     def begin(self, work: Callable[[], R]) -> Callable[[], R]:
         """Gives what returns the result of `work`, or raises as it does; it works itself where no thread has begun to.
 
-        So it does with everything once the interpreter shuts down.
+        So it does where no thread can be started any more, as when the interpreter shuts down.
         """
         try:
             begun = self._pool.submit(work)

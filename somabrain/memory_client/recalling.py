@@ -35,6 +35,9 @@ ACCELERATED_MEMORIES = 10_000
 OFTEN = 10
 """How often a filter's entries pass is not counted to the end where that is more than once in so many memories."""
 
+SOONER = 10
+"""So many times what the engine is to propose SQL has read sooner than the engine has answered, and is checked."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallLimits:
@@ -61,7 +64,7 @@ class RecallLimits:
     @property
     def scanned_max(self) -> int:
         """Most memories passing a filter that SQL has sooner than the engine has proposed them."""
-        return OFTEN * self.candidates
+        return SOONER * self.candidates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
@@ -66,6 +66,6 @@ def _beyond(value: Any, seen: set[int]) -> int:
 def _held(value: Any) -> Iterable[Any]:
     """What the fields of an object of this package hold."""
     if is_dataclass(value):
-        return [getattr(value, name) for name in value.__dataclass_fields__]
+        return [getattr(value, one.name) for one in fields(value)]
     held: Mapping[str, Any] = getattr(value, "__dict__", {})
     return held.values()

@@ -79,16 +79,16 @@ class SqlMemories:
         m = t.memories.c
         query = select(m.memory_id, m.vector, m.importance, m.created_at_ms, m.expires_at_ms)
         query = query.where(*self._in(t.memories, namespace))
-        numbers = m.memory_id
+        found_by = m.memory_id
         if entries:
-            numbers = t.memory_entries.c.memory_id
-            query = query.where(*self._entry(namespace, entries[0]), numbers == m.memory_id)
+            found_by = t.memory_entries.c.memory_id
+            query = query.where(*self._entry(namespace, entries[0]), found_by == m.memory_id)
         for entry in entries[1:]:
             other = t.memory_entries.alias()
-            held = other.c.entry == _digest(entry), other.c.memory_id == numbers
+            held = other.c.entry == _digest(entry), other.c.memory_id == found_by
             query = query.where(exists().where(*self._in(other, namespace), *held))
         if newer_than is None:
-            query = query.where(numbers > after).order_by(numbers)
+            query = query.where(found_by > after).order_by(found_by)
         else:  # neither an order nor a bound by id, or SQLite reads the namespace by id instead of by these indexes
             query = query.where(or_(m.sequence > newer_than[0], m.created_at_ms >= newer_than[1]))
         rows = self._connection.execute(query.limit(limit))
