@@ -87,7 +87,8 @@ class EpisodeRecorder:
         self._new_actions: dict[str, int] = {}
         self._options: dict[str, Option] = {}
         self._rows: dict[tuple[int, int], PrimitiveRow] = {}
-        self._fetched: set[int] = set()
+        self._fetched_rows: set[tuple[int, int]] = set()
+        self._fetched_arrivals: set[int] = set()
         self._arrivals: dict[int, Arrivals] = {}
         self._rows_changed: set[tuple[int, int]] = set()
         self._arrivals_changed: set[int] = set()
@@ -111,10 +112,10 @@ class EpisodeRecorder:
             return self._again(known)
         before, actions_before = len(self._draft), len(self._new_actions)
         numbers, salient = self._numbered(episode)
-        self._fetch(numbers)
         ids = _action_ids(episode.steps)
         taken = zip(ids, episode.steps, strict=True)
         actions = [self._action(option_id, step.action, stamp) for option_id, step in taken]
+        self._fetch(numbers, actions)
         rewards = rewards_of(episode, self._record.learning.success_reward)
         for place, step in enumerate(episode.steps):
             self._step(numbers[place], actions[place], numbers[place + 1], rewards[place], step, known_before=before)
@@ -204,15 +205,18 @@ class EpisodeRecorder:
             facts_vector(state, self._dimension)
         return self._draft.add(state)
 
-    def _fetch(self, numbers: Sequence[int]) -> None:
-        """Reads what is known from and of these prototypes, once for each transaction."""
-        wanted = sorted({number for number in numbers if number < self._record.prototypes} - self._fetched)
-        self._fetched.update(wanted)
-        experience, namespace = self._tx.experience, self._record.namespace
-        for row in experience.rows(namespace, starts=wanted):
-            self._rows[row.start, row.action] = row
-        for one in experience.arrivals(namespace, numbers=wanted):
+    def _fetch(self, numbers: Sequence[int], actions: Sequence[int]) -> None:
+        """Reads what is known of these states, and of these actions from them, once for each transaction."""
+        experience, record = self._tx.experience, self._record
+        known = {number for number in numbers if number < record.prototypes} - self._fetched_arrivals
+        self._fetched_arrivals |= known
+        for one in experience.arrivals_of(record.namespace, known):
             self._arrivals[one.number] = one
+        taken = zip(numbers, actions, strict=False)
+        pairs = {(number, action) for number, action in taken if number < record.prototypes} - self._fetched_rows
+        self._fetched_rows |= pairs
+        for row in experience.rows_of(record.namespace, pairs):
+            self._rows[row.start, row.action] = row
 
     def _action(self, option_id: str, action: Json, stamp: Stamp) -> int:
         """The action's number; a new one becomes an option."""

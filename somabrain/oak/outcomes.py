@@ -50,7 +50,7 @@ def tell_outcome(
     if extra:
         *_, start, _ = request["prototypes"]
         action = request["actions"][-1]
-        rows = [row for row in experience.rows(namespace, starts=[start]) if row.action == action]
+        rows = experience.rows_of(namespace, [(start, action)])
         experience.save_rows(namespace, [rewarded(row, before=before, extra=extra) for row in rows], sequence)
         _earned(tx, namespace, action_id(episode.steps[-1].action), extra)
     marks = Mark.SUCCESS if told.success else Mark(0)
@@ -58,7 +58,7 @@ def tell_outcome(
     if extra and before + extra > record.learning.reward_threshold and not lost:
         marks |= Mark.REWARD
     if marks:
-        [there] = experience.arrivals(namespace, numbers=[request["prototypes"][-1]])
+        [there] = experience.arrivals_of(namespace, [request["prototypes"][-1]])
         ended = there.endings + (1 if told.success and not episode.terminated else 0)
         experience.save_arrivals(namespace, [replace(there, endings=ended, marks=there.marks | marks)], sequence)
     if told.success is not None:

@@ -205,8 +205,7 @@ def _consolidation_part(tx: ReadTransaction, namespace: Namespace) -> dict[str, 
 
 
 def _odds_part(tx: ReadTransaction, namespace: Namespace) -> list[dict[str, Any]]:
-    tallies = sorted(tx.odds.tallies(namespace), key=lambda one: (one.state, one.kind, one.place, one.agent))
-    return [{**asdict(one), "kind": int(one.kind)} for one in tallies]
+    return [{**one._asdict(), "kind": int(one.kind)} for one in sorted(tx.odds.tallies(namespace))]
 
 
 def _tally(part: TallyPart) -> Tally:

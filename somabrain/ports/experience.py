@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -54,16 +54,20 @@ class ReadExperience(Protocol):
         """The primitive options' ids by action number, from number `first` on."""
         ...
 
-    def rows(
-        self, namespace: Namespace, *, changed_after: int = 0, starts: Sequence[int] | None = None
-    ) -> list[PrimitiveRow]:
+    def rows(self, namespace: Namespace, *, changed_after: int = 0) -> list[PrimitiveRow]:
         """Rows that journal sequences above `changed_after` changed, ascending by (start, action)."""
         ...
 
-    def arrivals(
-        self, namespace: Namespace, *, changed_after: int = 0, numbers: Sequence[int] | None = None
-    ) -> list[Arrivals]:
+    def rows_of(self, namespace: Namespace, pairs: Collection[tuple[int, int]]) -> list[PrimitiveRow]:
+        """Those of these (start, action) that there are, ascending."""
+        ...
+
+    def arrivals(self, namespace: Namespace, *, changed_after: int = 0) -> list[Arrivals]:
         """Of prototypes that journal sequences above `changed_after` changed, ascending."""
+        ...
+
+    def arrivals_of(self, namespace: Namespace, numbers: Collection[int]) -> list[Arrivals]:
+        """Of those of these prototypes that there are, ascending."""
         ...
 
     def changed_states(self, namespace: Namespace, *, after: int) -> list[int]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,10 @@ from somabrain.store import tables as t
 from somabrain.store.statements import Change, chunks
 from somabrain.tenancy import Namespace, TenantId
 
-COUNTED = struct.Struct("<iq")
-"""One outcome of a primitive row as stored: prototype number, and how often it came."""
+COUNTED = "iq"
+"""One outcome of a primitive row as stored, little-endian: prototype number, and how often it came."""
+
+_COUNTED_BYTES = struct.calcsize("<" + COUNTED)
 
 RECORDED = "EpisodeRecorded"
 """The event type of an episode (DESIGN §9)."""
@@ -43,33 +47,35 @@ class SqlExperience:
         query = self._of(t.actions, namespace, a.option_id).where(a.number >= first).order_by(a.number)
         return list(self._connection.execute(query).scalars())
 
-    def rows(
-        self, namespace: Namespace, *, changed_after: int = 0, starts: Sequence[int] | None = None
-    ) -> list[PrimitiveRow]:
+    def rows(self, namespace: Namespace, *, changed_after: int = 0) -> list[PrimitiveRow]:
         """As the port."""
-        r = t.primitive_rows.c
-        query = self._of(t.primitive_rows, namespace)
+        asked = self._asked(namespace)
         if changed_after:
-            query = query.where(r.changed > changed_after)
-        if starts is None:
-            return [_row(row) for row in self._connection.execute(query.order_by(r.start, r.action))]
-        found = [
-            _row(row) for some in chunks(starts) for row in self._connection.execute(query.where(r.start.in_(some)))
-        ]
-        return sorted(found, key=lambda row: (row.start, row.action))
+            rows = sql.PRIMITIVE_ROWS_CHANGED.rows(self._connection, in_after=changed_after, **asked)
+        else:
+            rows = sql.PRIMITIVE_ROWS.rows(self._connection, **asked)
+        return [_row(row) for row in rows]
 
-    def arrivals(
-        self, namespace: Namespace, *, changed_after: int = 0, numbers: Sequence[int] | None = None
-    ) -> list[Arrivals]:
+    def rows_of(self, namespace: Namespace, pairs: Collection[tuple[int, int]]) -> list[PrimitiveRow]:
+        """As the port: all rows from those states are read, which is faster than to name pairs to an engine."""
+        starts = sorted({start for start, _ in pairs})
+        rows = sql.PRIMITIVE_ROWS_FROM.rows(self._connection, starts, **self._asked(namespace))
+        wanted = set(pairs)
+        return sorted((_row(row) for row in rows if row[:2] in wanted), key=attrgetter("start", "action"))
+
+    def arrivals(self, namespace: Namespace, *, changed_after: int = 0) -> list[Arrivals]:
         """As the port."""
-        p = t.prototypes.c
-        query = self._of(t.prototypes, namespace, p.number, p.arrivals, p.endings, p.marks)
+        asked = self._asked(namespace)
         if changed_after:
-            query = query.where(p.changed > changed_after)
-        if numbers is None:
-            return [_arrivals(row) for row in self._connection.execute(query.order_by(p.number))]
-        rows = (row for some in chunks(numbers) for row in self._connection.execute(query.where(p.number.in_(some))))
-        return sorted((_arrivals(row) for row in rows), key=lambda one: one.number)
+            rows = sql.ARRIVALS_CHANGED.rows(self._connection, in_after=changed_after, **asked)
+        else:
+            rows = sql.ARRIVALS.rows(self._connection, **asked)
+        return [_arrivals(row) for row in rows]
+
+    def arrivals_of(self, namespace: Namespace, numbers: Collection[int]) -> list[Arrivals]:
+        """As the port."""
+        rows = sql.ARRIVALS_OF.rows(self._connection, sorted(set(numbers)), **self._asked(namespace))
+        return sorted((_arrivals(row) for row in rows), key=attrgetter("number"))
 
     def changed_states(self, namespace: Namespace, *, after: int) -> list[int]:
         """As the port."""
@@ -254,22 +260,29 @@ def due_consolidations(connection: Connection, episodes: int) -> list[tuple[Tena
     return [(TenantId(row.tenant), Namespace(row.namespace)) for row in connection.execute(query)]
 
 
-def _row(row: Any) -> PrimitiveRow:
-    outcomes, counts = zip(*COUNTED.iter_unpack(row.outcomes), strict=True) if row.outcomes else ((), ())
+def counted(stored: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Outcomes of a primitive row, ascending, and how often each came."""
+    flat = struct.unpack("<" + COUNTED * (len(stored) // _COUNTED_BYTES), stored)
+    return flat[::2], flat[1::2]
+
+
+def _row(row: tuple[Any, ...]) -> PrimitiveRow:
+    start, action, reward, loss, refused, fresh, stored = row
+    outcomes, counts = counted(stored)
     return PrimitiveRow(
-        start=row.start,
-        action=row.action,
-        reward=row.reward,
-        loss=row.loss,
-        refused=row.refused,
-        fresh=row.fresh,
+        start=start,
+        action=action,
+        reward=reward,
+        loss=loss,
+        refused=refused,
+        fresh=bool(fresh),
         outcomes=outcomes,
         counts=counts,
     )
 
 
 def _row_columns(row: PrimitiveRow) -> dict[str, Any]:
-    counted = (COUNTED.pack(*pair) for pair in zip(row.outcomes, row.counts, strict=True))
+    flat = chain.from_iterable(zip(row.outcomes, row.counts, strict=True))
     return {
         "start": row.start,
         "action": row.action,
@@ -277,9 +290,10 @@ def _row_columns(row: PrimitiveRow) -> dict[str, Any]:
         "loss": row.loss,
         "refused": row.refused,
         "fresh": row.fresh,
-        "outcomes": b"".join(counted),
+        "outcomes": struct.pack("<" + COUNTED * len(row.outcomes), *flat),
     }
 
 
-def _arrivals(row: Any) -> Arrivals:
-    return Arrivals(number=row.number, arrivals=row.arrivals, endings=row.endings, marks=Mark(row.marks))
+def _arrivals(row: tuple[Any, ...]) -> Arrivals:
+    number, arrivals, endings, marks = row
+    return Arrivals(number=number, arrivals=arrivals, endings=endings, marks=Mark(marks))

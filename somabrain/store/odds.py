@@ -13,7 +13,7 @@ from somabrain.oak.model import BUCKETS, EVERYONE, Prediction, Score, Scored, Ta
 from somabrain.ports import TallyQuery
 from somabrain.store import statements as sql
 from somabrain.store import tables as t
-from somabrain.store.experience import COUNTED
+from somabrain.store.experience import counted
 from somabrain.store.statements import NOBODY, Change
 from somabrain.tenancy import Namespace, TenantId
 
@@ -66,7 +66,7 @@ class SqlOdds:
         """As the port."""
         rows = sql.TRIED.rows(self._connection, in_state=state, **self._asked(namespace))
         return [
-            Tried(action, _executions(outcomes), episodes or 0, successes or 0)
+            Tried(action, sum(counted(outcomes)[1]), episodes or 0, successes or 0)
             for action, outcomes, episodes, successes in rows
         ]
 
@@ -126,19 +126,21 @@ class SqlOddsWriter(SqlOdds):
 
     def add_tallies(self, namespace: Namespace, tallies: Sequence[Tally]) -> None:
         """As the port."""
+        labels = {one.agent for one in tallies}
+        keys = {label: _key(label) for label in labels}
         rows = [
             {
                 "state": one.state,
                 "kind": int(one.kind),
                 "place": one.place,
-                "agent": _key(one.agent),
+                "agent": keys[one.agent],
                 "episodes": one.episodes,
                 "successes": one.successes,
                 "steps_left": one.left,
             }
             for one in tallies
         ]
-        self._name(namespace, {one.agent for one in tallies})
+        self._name(namespace, labels)
         self._put(t.odds, namespace, rows)
 
     def add_prediction(self, namespace: Namespace, episode_id: str, told: Prediction, now_ms: int, most: int) -> None:
@@ -184,13 +186,6 @@ class SqlOddsWriter(SqlOdds):
 
     def _put(self, table: Table, namespace: Namespace, rows: Sequence[dict[str, Any]]) -> None:
         self._upserts[table.name].make(self._connection, rows, **self._owner(namespace))
-
-
-def _executions(outcomes: bytes) -> int:
-    """How often an action was taken. Most have one outcome from a state."""
-    if len(outcomes) == COUNTED.size:
-        return int(COUNTED.unpack(outcomes)[1])
-    return sum(count for _, count in COUNTED.iter_unpack(outcomes))
 
 
 def _key(agent: str) -> bytes:

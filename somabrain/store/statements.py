@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -100,19 +100,25 @@ class ReadByKeys:
         self._column = column
         self._reads: dict[int, Read] = {}
 
-    def documents(self, connection: Connection, keys: Sequence[Any], **asked: Any) -> list[dict[str, Any]]:
-        """The rows in no order, by the names of their columns."""
-        return [row for some in chunks(keys) for row in self._some(connection, some, asked)]
+    def rows(self, connection: Connection, keys: Sequence[Any], **asked: Any) -> list[tuple[Any, ...]]:
+        """The rows in no order, of the columns in the order of the statement."""
+        return [row for read, named in self._parts(keys) for row in read.rows(connection, **asked, **named)]
 
-    def _some(self, connection: Connection, keys: Sequence[Any], asked: Mapping[str, Any]) -> list[dict[str, Any]]:
-        count = 1 << (len(keys) - 1).bit_length()
-        names = [f"in_key_{place}" for place in range(count)]
-        read = self._reads.get(count)
-        if read is None:
-            one_of = self._column.in_([bindparam(name, type_=self._column.type) for name in names])
-            read = self._reads[count] = Read(self._statement.where(one_of))
-        repeated = [*keys, *[keys[-1]] * (count - len(keys))]
-        return read.documents(connection, **asked, **dict(zip(names, repeated, strict=True)))
+    def documents(self, connection: Connection, keys: Sequence[Any], **asked: Any) -> list[dict[str, Any]]:
+        """The same by the names of the columns."""
+        return [row for read, named in self._parts(keys) for row in read.documents(connection, **asked, **named)]
+
+    def _parts(self, keys: Sequence[Any]) -> Iterator[tuple[Read, dict[str, Any]]]:
+        """A statement for each part of the keys, and its parameters for them."""
+        for some in chunks(keys):
+            count = 1 << (len(some) - 1).bit_length()
+            names = [f"in_key_{place}" for place in range(count)]
+            read = self._reads.get(count)
+            if read is None:
+                one_of = self._column.in_([bindparam(name, type_=self._column.type) for name in names])
+                read = self._reads[count] = Read(self._statement.where(one_of))
+            repeated = [*some, *[some[-1]] * (count - len(some))]
+            yield read, dict(zip(names, repeated, strict=True))
 
 
 class Change(_Statement):
@@ -246,6 +252,20 @@ SAVE_ARRIVALS = Change(
     _PROTOTYPE.values({name: bindparam(f"in_{name}") for name in ("arrivals", "endings", "marks", "changed")})
 )
 ADD_ACTIONS = Change(insert(t.actions))
+_PRIMITIVE_ROWS = select(
+    *(t.primitive_rows.c[name] for name in ("start", "action", "reward", "loss", "refused", "fresh", "outcomes"))
+).where(t.primitive_rows.c.tenant == _tenant, t.primitive_rows.c.namespace == _namespace)
+_IN_ORDER = _PRIMITIVE_ROWS.order_by(t.primitive_rows.c.start, t.primitive_rows.c.action)
+PRIMITIVE_ROWS = Read(_IN_ORDER)
+PRIMITIVE_ROWS_CHANGED = Read(_IN_ORDER.where(t.primitive_rows.c.changed > bindparam("in_after")))
+PRIMITIVE_ROWS_FROM = ReadByKeys(_PRIMITIVE_ROWS, t.primitive_rows.c.start)
+_ARRIVALS = select(*(t.prototypes.c[name] for name in ("number", "arrivals", "endings", "marks"))).where(
+    t.prototypes.c.tenant == _tenant, t.prototypes.c.namespace == _namespace
+)
+_BY_NUMBER = _ARRIVALS.order_by(t.prototypes.c.number)
+ARRIVALS = Read(_BY_NUMBER)
+ARRIVALS_CHANGED = Read(_BY_NUMBER.where(t.prototypes.c.changed > bindparam("in_after")))
+ARRIVALS_OF = ReadByKeys(_ARRIVALS, t.prototypes.c.number)
 EPISODE = Read(
     select(t.episodes).where(
         t.episodes.c.tenant == _tenant,

@@ -154,7 +154,7 @@ def test_actions_keep_their_numbers(store: SqlStore) -> None:
         assert tx.experience.actions(HOME, first=MANY) == []
 
 
-def test_rows_by_change_and_by_start(store: SqlStore) -> None:
+def test_rows_by_change_and_by_pair(store: SqlStore) -> None:
     rows = [primitive(start, action) for start in range(MANY) for action in (0, 1)]
     with store.write(ALICE) as tx:
         tx.experience.save_rows(HOME, rows[::-1], 4)
@@ -163,13 +163,12 @@ def test_rows_by_change_and_by_start(store: SqlStore) -> None:
     with store.read(ALICE) as tx:
         experience = tx.experience
         assert len(experience.rows(HOME)) == len(rows)
-        every = list(range(MANY))[::-1]
-        assert experience.rows(HOME, starts=every) == experience.rows(HOME)
-        assert experience.rows(HOME, starts=[9, MANY]) == [primitive(9), primitive(9, 1, reward=-5.0)]
-        assert experience.rows(HOME, starts=[]) == []
+        assert experience.rows_of(HOME, [(row.start, row.action) for row in rows[::-1]]) == experience.rows(HOME)
+        pairs = [(9, 1), (8, 0), (9, 1), (9, 2), (MANY, 0)]
+        assert experience.rows_of(HOME, pairs) == [primitive(8), primitive(9, 1, reward=-5.0)]
+        assert experience.rows_of(HOME, {(3, 0), (3, 1)}) == [primitive(3), primitive(3, 1)]
+        assert experience.rows_of(HOME, []) == []
         assert experience.rows(HOME, changed_after=4) == [primitive(3), primitive(9, 1, reward=-5.0)]
-        assert experience.rows(HOME, changed_after=4, starts=every) == experience.rows(HOME, changed_after=4)
-        assert experience.rows(HOME, changed_after=5, starts=[3, 4]) == [primitive(3)]
         assert experience.rows(HOME, changed_after=6) == []
         assert experience.changed_states(HOME, after=4) == [3, 9]
         assert experience.changed_states(HOME, after=3) == list(range(MANY))
@@ -184,14 +183,12 @@ def test_arrivals_by_change_and_by_number(store: SqlStore) -> None:
         tx.experience.save_arrivals(HOME, [], 9)
     with store.read(ALICE) as tx:
         experience = tx.experience
-        every = list(range(MANY))[::-1]
-        assert experience.arrivals(HOME, numbers=every) == experience.arrivals(HOME)
+        assert experience.arrivals_of(HOME, range(MANY - 1, -1, -1)) == experience.arrivals(HOME)
         assert [one.number for one in experience.arrivals(HOME)] == list(range(MANY))
         later = [reached(2, endings=8), reached(700, marks=Mark(0))]
         assert experience.arrivals(HOME, changed_after=4) == later
-        assert experience.arrivals(HOME, changed_after=4, numbers=every) == later
-        assert experience.arrivals(HOME, numbers=[700, MANY]) == later[1:]
-        assert experience.arrivals(HOME, numbers=[]) == experience.arrivals(HOME, changed_after=6) == []
+        assert experience.arrivals_of(HOME, [700, MANY, 700]) == later[1:]
+        assert experience.arrivals_of(HOME, []) == experience.arrivals(HOME, changed_after=6) == []
 
 
 def test_visits_and_arrivals_leave_each_other_alone(store: SqlStore) -> None:
@@ -201,7 +198,7 @@ def test_visits_and_arrivals_leave_each_other_alone(store: SqlStore) -> None:
         tx.add_visits(HOME, {1: 2})
     with store.read(ALICE) as tx:
         assert [stored.visits for stored in tx.prototypes(HOME)] == [1, 3]
-        assert tx.experience.arrivals(HOME, numbers=[1]) == [reached(1)]
+        assert tx.experience.arrivals_of(HOME, [1]) == [reached(1)]
 
 
 @pytest.mark.parametrize("success", [True, False, None])

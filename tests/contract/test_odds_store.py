@@ -45,10 +45,10 @@ def test_tallies_add_up(store: SqlStore) -> None:
         tx.odds.add_tallies(HOME, [tally(), tally(agent=LONG)])
         tx.odds.add_tallies(HOME, [])
     with store.write(ALICE) as tx:
-        tx.odds.add_tallies(HOME, [replace(tally(), episodes=1, successes=0, left=0), tally(EVERYWHERE)])
+        tx.odds.add_tallies(HOME, [tally()._replace(episodes=1, successes=0, left=0), tally(EVERYWHERE)])
     with store.read(ALICE) as tx:
         found = sorted(tx.odds.tallies(HOME), key=lambda one: (one.state, one.agent))
-    assert found == [tally(EVERYWHERE), replace(tally(), episodes=6), tally(agent=LONG)]
+    assert found == [tally(EVERYWHERE), tally()._replace(episodes=6), tally(agent=LONG)]
 
 
 def test_a_query_gives_what_it_names(store: SqlStore) -> None:

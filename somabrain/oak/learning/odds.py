@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from somabrain.oak.model import EVERYONE, EVERYWHERE, Tallied, Tally, bucket, place_of
 
@@ -83,8 +83,7 @@ def less(tallies: Iterable[Tally], part: Iterable[Tally]) -> list[Tally]:
         found.append(
             one
             if out is None
-            else replace(
-                one,
+            else one._replace(
                 episodes=one.episodes - out.episodes,
                 successes=one.successes - out.successes,
                 left=one.left - out.left,
@@ -94,6 +93,4 @@ def less(tallies: Iterable[Tally], part: Iterable[Tally]) -> list[Tally]:
 
 
 def _tally(key: _Key, sums: Sequence[int]) -> Tally:
-    state, kind, place, agent = key
-    episodes, successes, left = sums
-    return Tally(state=state, kind=kind, place=place, agent=agent, episodes=episodes, successes=successes, left=left)
+    return Tally(*key, *sums)

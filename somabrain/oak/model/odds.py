@@ -35,11 +35,10 @@ class Tallied(IntEnum):
     """The number of the action that was taken there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class Tally(NamedTuple):
     """Episodes of known outcome that were in `state`, each counted once; `left` sums the steps that successes had left.
 
-    Prototype `state`, or EVERYWHERE; an agent's label, or EVERYONE.
+    Prototype `state`, or EVERYWHERE; an agent's label, or EVERYONE. A tuple, since an episode adds to hundreds.
     """
 
     state: int
