@@ -250,7 +250,7 @@ def event_list(
     """The tenant's journal, oldest first."""
     services = services_of(request)
     with services.store.read(caller_of(request).principal.tenant) as tx:
-        entries = tx.journal(after=after, limit=limit + 1)
+        entries = tx.changes(after=after, limit=limit + 1)
     page = entries[:limit]
     return json_response(
         {

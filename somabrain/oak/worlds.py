@@ -64,7 +64,11 @@ BESIDE_OUTCOMES = 4_000
 Begin = Callable[[Callable[[], Floats]], Callable[[], Floats]]
 """Begins work that needs no other, maybe in another thread; what it gives returns the result."""
 
+REMEASURED = 0.1
+"""The memory of a kept world is estimated anew when it has grown or shrunk by this share."""
+
 _NOT_OF_THE_MODEL = frozenset({Change.MEMORY_STORED, Change.MEMORY_FORGOTTEN})
+_OF_STEPS = frozenset({Change.EPISODE_RECORDED, Change.EPISODE_OUTCOME})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +104,11 @@ class World:
     def worked_out(self) -> int:
         """Bytes of what was worked out for goals by now, estimated."""
         return self._goals.weight + self._distances.weight
+
+    @property
+    def extent(self) -> int:
+        """How many states and outcomes it has."""
+        return self.limit + self.graph.rows.outcome.size + self.table.outcome.size
 
     def at_once(self) -> World:
         """The same, but what would take a while raises `NotAtHandError`."""
@@ -212,6 +221,17 @@ class _Versioned(NamedTuple):
     table: PrimitiveTable
 
 
+class _Lived(NamedTuple):
+    """What was reported, as far as it changes a world.
+
+    `runs`: options and the prototypes that they began in. A censored run from a known state is one of them: it counts
+    with its option. `steps`: of episodes, or what became of one.
+    """
+
+    runs: AbstractSet[tuple[str, int]]
+    steps: bool
+
+
 @dataclass(slots=True)
 class _Slot:
     """The cached parts of one namespace; `lock` guards their replacement."""
@@ -225,6 +245,8 @@ class _Slot:
     world: World | None = None
     bytes: int = 0
     """of all of it, what the world works out for goals apart"""
+    measured: int = 0
+    """the world's extent when `bytes` was estimated"""
 
 
 class Worlds:
@@ -333,9 +355,9 @@ class Worlds:
 
     def _compiled(self, slot: _Slot, tx: ReadTransaction, record: NamespaceRecord) -> World:
         self._catch_up(slot, tx, record)
-        runs = _runs_since(slot.world, tx, record)
-        if slot.world is not None and runs is not None:
-            return self._after(slot, slot.world, runs, tx, record)
+        lived = _lived_since(slot.world, tx, record)
+        if slot.world is not None and lived is not None:
+            return self._after(slot, slot.world, lived, tx, record)
         options = {option.option_id: option for option in tx.options(record.namespace, status=Status.ACTIVE)}
         table, dyn = self._steps(slot, tx, record)
         models = self._models(slot, tx, record, options)
@@ -364,33 +386,41 @@ class Worlds:
             _goals=Recent(self._goal_sets_max, weigh=size_of),
             _distances=Recent(self._goal_sets_max, weigh=_size_of_distances),
         )
-        slot.bytes = size_of((world, slot.index, slot.actions, slot.taken, slot.table, slot.models), self._local)
+        self._measure(slot, world)
         return world
 
-    def _after(
-        self,
-        slot: _Slot,
-        before: World,
-        runs: AbstractSet[tuple[str, int]],
-        tx: ReadTransaction,
-        record: NamespaceRecord,
-    ) -> World:
-        """The namespace after `runs` of options from prototypes, with all else as `before` has it."""
-        namespace, options = record.namespace, dict(before.options)
-        for option_id in {option_id for option_id, _ in runs}:
-            option = tx.option(namespace, option_id)
-            if option is not None:
-                options[option_id] = option
+    def _measure(self, slot: _Slot, world: World) -> None:
+        """Estimates what the slot takes with `world`."""
+        kept = (world, slot.index, slot.actions, slot.taken, slot.table, slot.models)
+        slot.bytes, slot.measured = size_of(kept, self._local), world.extent
+
+    def _after(self, slot: _Slot, before: World, lived: _Lived, tx: ReadTransaction, record: NamespaceRecord) -> World:
+        """The namespace after what was `lived`, with all else as `before` has it."""
+        namespace, experience = record.namespace, tx.experience
+        table, dyn, moves = before.table, before.dynamics, None
+        if lived.steps or table.states != record.prototypes:
+            table, dyn = self._steps(slot, tx, record)
+        changed = {option_id for option_id, _ in lived.runs}
+        concerned = changed
+        if lived.steps:
+            moves = dyn
+            taken = experience.rows(namespace, changed_after=before.model_version)
+            changed = changed.union(table.action_ids[row.action] for row in taken)
+            concerned = changed.union(table.action_ids)
+        read = tx.options_by_id(namespace, changed)
+        options = before.options | {name: one for name, one in read.items() if one.status is Status.ACTIVE}
+        if len(options) > len(before.options):
+            options = dict(sorted(options.items()))
         rows = patched(
             before.graph.rows,
-            [row for option_id, start in runs for row in tx.rows(namespace, option_id=option_id, start=start)],
-            {option_id: options[option_id].spec for option_id, _ in runs},
+            [row for option_id, start in lived.runs for row in tx.rows(namespace, option_id=option_id, start=start)],
+            {option_id: options[option_id].spec for option_id in concerned if option_id in options},
             predicted=list(before.models.values()),
+            primitives=moves,
+            action_ids=table.action_ids,
             prediction_weight=self._local.prediction_weight,
         )
-        same = before.table.states == record.prototypes
-        table, dyn = (before.table, before.dynamics) if same else self._steps(slot, tx, record)
-        return replace(
+        world = replace(
             before,
             model_version=record.model_version,
             limit=record.prototypes,
@@ -401,6 +431,9 @@ class Worlds:
             _goals=Recent(self._goal_sets_max, weigh=size_of),
             _distances=Recent(self._goal_sets_max, weigh=_size_of_distances),
         )
+        if abs(world.extent - slot.measured) > REMEASURED * slot.measured:
+            self._measure(slot, world)
+        return world
 
     def _steps(self, slot: _Slot, tx: ReadTransaction, record: NamespaceRecord) -> tuple[PrimitiveTable, Dynamics]:
         """What steps of episodes teach."""
@@ -444,26 +477,25 @@ def _key(tx: ReadTransaction, record: NamespaceRecord) -> tuple[str, str, int]:
     return tx.tenant.value, record.namespace.value, record.born
 
 
-def _runs_since(
-    world: World | None, tx: ReadTransaction, record: NamespaceRecord
-) -> AbstractSet[tuple[str, int]] | None:
-    """Options and prototypes that reported runs began in since `world`; `None` where more may have changed.
-
-    A censored run from a known state is one of them: it counts with its option.
-    """
+def _lived_since(world: World | None, tx: ReadTransaction, record: NamespaceRecord) -> _Lived | None:
+    """What agents reported since `world`; `None` where something else may have changed, or much."""
     span = 0 if world is None else record.model_version - world.model_version
     if world is None or not 0 < span <= CHANGES_MAX:
         return None
-    entries = tx.journal(after=world.model_version, limit=span)
+    entries = tx.changes(after=world.model_version, limit=span)
     if len(entries) < span:
         return None
-    found: set[tuple[str, int]] = set()
+    runs: set[tuple[str, int]] = set()
+    steps = False
     for entry in entries:
         event = entry.event
         if event.namespace != record.namespace or event.type in _NOT_OF_THE_MODEL:
             continue
-        if event.type != Change.EXECUTION_RECORDED or event.option_id is None:
+        if event.type in _OF_STEPS:
+            steps = True
+        elif event.type == Change.EXECUTION_RECORDED and event.option_id is not None:
+            start = event.payload["start_prototype"]
+            runs.add((event.option_id, -1 if start is None else int(start)))
+        else:
             return None
-        start = event.payload["start_prototype"]
-        found.add((event.option_id, -1 if start is None else int(start)))
-    return found
+    return _Lived(runs=runs, steps=steps)

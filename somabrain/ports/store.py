@@ -178,6 +178,10 @@ class ReadTransaction(Protocol):
         """Journal entries of sequences above `after`, ascending."""
         ...
 
+    def changes(self, *, after: int, limit: int) -> list[JournalEntry]:
+        """The same without their `request`, which may be large."""
+        ...
+
     def sequence(self) -> int:
         """The last sequence of the tenant's journal, 0 if it is empty."""
         ...

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Select, and_, delete, func, null, select
+from sqlalchemy import Select, and_, delete, func, select
 
 from somabrain.ports import JournalEntry
 from somabrain.store import codec
 from somabrain.store import tables as t
 from somabrain.store.database import Database
-from somabrain.store.statements import upsert
+from somabrain.store.statements import TOLD, upsert
 from somabrain.tenancy import TenantId
-
-_TOLD = [null().label("request") if column is t.journal.c.request else column for column in t.journal.c]
-"""The columns that leave the service: a request can be as large as a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +38,7 @@ class RelayPositions:
 
     def next_entries(self, tenant: TenantId, after: int, limit: int) -> list[JournalEntry]:
         """The tenant's entries of sequences above `after`, ascending, at most `limit`, without their `request`."""
-        query = select(*_TOLD).where(t.journal.c.tenant == tenant.value, t.journal.c.sequence > after)
+        query = select(*TOLD).where(t.journal.c.tenant == tenant.value, t.journal.c.sequence > after)
         with self._database.reading() as connection:
             rows = connection.execute(query.order_by(t.journal.c.sequence).limit(limit)).mappings()
             return [codec.journal_entry_of(dict(row)) for row in rows]

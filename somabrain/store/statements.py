@@ -21,6 +21,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    null,
     select,
     union_all,
     update,
@@ -230,6 +231,15 @@ SEQUENCE = Read(_SEQUENCE)
 LOCKED_SEQUENCE = Read(_SEQUENCE.with_for_update())
 JOURNAL = Read(
     select(t.journal)
+    .where(t.journal.c.tenant == _tenant, t.journal.c.sequence > bindparam("in_after"))
+    .order_by(t.journal.c.sequence)
+    .limit(bindparam("in_limit"))
+)
+TOLD = [null().label("request") if column is t.journal.c.request else column for column in t.journal.c]
+"""The columns of the journal that leave the service: a request can be as large as a model."""
+
+CHANGES = Read(
+    select(*TOLD)
     .where(t.journal.c.tenant == _tenant, t.journal.c.sequence > bindparam("in_after"))
     .order_by(t.journal.c.sequence)
     .limit(bindparam("in_limit"))

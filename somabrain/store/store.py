@@ -255,6 +255,11 @@ class SqlReader:
         query = query.order_by(t.journal.c.sequence).limit(limit)
         return [codec.journal_entry_of(row) for row in documents(self._connection.execute(query))]
 
+    def changes(self, *, after: int, limit: int) -> list[JournalEntry]:
+        """As the port."""
+        asked = {"in_tenant": self._tenant.value, "in_after": after, "in_limit": limit}
+        return [codec.journal_entry_of(row) for row in sql.CHANGES.documents(self._connection, **asked)]
+
     def sequence(self) -> int:
         """As the port."""
         found = sql.SEQUENCE.rows(self._connection, in_tenant=self._tenant.value)
@@ -312,6 +317,11 @@ class SqlWriter(SqlReader):
         """As the port, entries appended here included."""
         self.flush()
         return super().journal(after=after, limit=limit, namespace=namespace)
+
+    def changes(self, *, after: int, limit: int) -> list[JournalEntry]:
+        """As the port, entries appended here included."""
+        self.flush()
+        return super().changes(after=after, limit=limit)
 
     def flush(self) -> None:
         """Writes the appended entries and the tenant's sequence."""

@@ -15,6 +15,7 @@ from somabrain.bootstrap.oak import oak_limits, open_consolidator, open_worlds
 from somabrain.oak.learning import facts
 from somabrain.oak.model import Ending, Episode, Execution, Source, State, Step
 from somabrain.oak.option_manager import OptionManager
+from somabrain.oak.outcomes import Outcome
 from somabrain.oak.planner import policy_toward
 from somabrain.oak.planner.graph import Floats
 from somabrain.oak.transfer import export_model, import_model, parse_model
@@ -41,6 +42,7 @@ class Life:
         self.manager = OptionManager(limits=self.limits, worlds=self.worlds)
         self.random = random.Random(seed)
         self.episodes = 0
+        self.untold: list[str] = []
 
     def world(self, worlds: Worlds) -> World:
         with self.store.read(ALICE) as tx:
@@ -72,10 +74,25 @@ class Life:
     def execute_many(self) -> None:
         self.execute(self.random.choice((2, 5, CHANGES_MAX, CHANGES_MAX + 1)))
 
-    def live(self) -> None:
+    def live(self, steps: int = 40) -> None:
         self.episodes += 1
+        name, episode = f"e{self.episodes}", lived(walk(self.episodes, steps))
         with self.store.write(ALICE) as tx:
-            self.manager.record_episode(tx, HOME, f"e{self.episodes}", lived(walk(self.episodes)), stamp())
+            self.manager.record_episode(tx, HOME, name, episode, stamp())
+        if episode.success is None:
+            self.untold.append(name)
+
+    def step(self) -> None:
+        self.live(1)
+
+    def tell(self) -> None:
+        """What became of an episode, which may make its last state an end."""
+        if self.untold:
+            name = self.untold.pop(self.random.randrange(len(self.untold)))
+            success, reward = self.random.choice(((True, 0.0), (False, -1.0), (None, 3.0)))
+            told = Outcome(episode_id=name, success=success, reward=reward, model_version=0)
+            with self.store.write(ALICE) as tx:
+                self.manager.tell_outcome(tx, HOME, told, stamp())
 
     def declare(self) -> None:
         with self.store.write(ALICE) as tx:
@@ -113,10 +130,12 @@ class Life:
         model = parse_model(json.loads(told), self.settings.memory_dim)
         with self.store.write(ALICE) as tx:
             import_model(tx, HOME, model, stamp(), manager=self.manager, limits=self.limits, replacing=True)
+        self.untold.clear()
 
     def happen(self) -> Callable[[], None]:
         rare = (self.alter, self.retire, self.consolidate, self.elsewhere, self.begin_anew, self.execute_many)
-        return self.random.choice((*(self.execute,) * 8, self.live, self.declare, self.declare, *rare))
+        usual = (*(self.execute,) * 8, *(self.step,) * 5, self.live, self.tell, self.tell, self.declare, self.declare)
+        return self.random.choice((*usual, *rare))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -130,7 +149,7 @@ def test_a_world_brought_up_to_date_is_the_one_compiled_afresh(tmp_path: Path, s
                 assert differences(life.world(life.worlds), life.compiled()) == []
 
 
-def test_what_a_run_does_not_change_is_kept(tmp_path: Path) -> None:
+def test_what_runs_and_episodes_do_not_change_is_kept(tmp_path: Path) -> None:
     """Else the test above would compare what was compiled afresh with itself."""
     with open_database(plain_settings(tmp_path)) as database:
         life = Life(SqlStore(database), tmp_path, 1)
@@ -150,6 +169,13 @@ def test_what_a_run_does_not_change_is_kept(tmp_path: Path) -> None:
         assert kept.models is before.models
         assert kept.model_version > before.model_version
         assert differences(kept, life.compiled()) == []
+        life.step()
+        life.live()
+        life.tell()
+        stepped = life.world(life.worlds)
+        assert stepped.table is not before.table
+        assert stepped.models is before.models
+        assert differences(stepped, life.compiled()) == []
         life.execute(CHANGES_MAX + 1)
         assert life.world(life.worlds).models is not before.models
 
@@ -202,6 +228,25 @@ def test_policy_values_that_are_worked_out_beside_are_the_same(tmp_path: Path) -
                 assert differences(world.distances(goals, target), found) == []
         assert differences(early.frontier(), lazy.frontier()) == differences(early.frontier(), usual.frontier()) == []
         assert begun == ["at once", "late"] * 5
+
+
+def test_a_world_that_grows_step_by_step_is_weighed_anew(tmp_path: Path) -> None:
+    """It is never compiled afresh on the way, and its estimate stays near that of one that was."""
+    with open_database(plain_settings(tmp_path)) as database:
+        life = Life(SqlStore(database), tmp_path, 5)
+        places = [facts({"n": number}) for number in range(301)]
+        seen = []
+        for number in range(300):
+            step = Step(state=places[number], action="on", reward=0.0)
+            with life.store.write(ALICE) as tx:
+                episode = Episode(steps=(step,), final=places[number + 1], terminated=False)
+                life.manager.record_episode(tx, HOME, f"e{number}", episode, stamp())
+            life.world(life.worlds)
+            seen.append(life.worlds.bytes)
+        fresh = open_worlds(life.settings)
+        life.world(fresh)
+        assert seen[-1] == pytest.approx(fresh.bytes, rel=0.12)
+        assert seen[-1] > 2 * seen[50]
 
 
 def test_kept_namespaces_are_bounded_by_their_bytes(tmp_path: Path) -> None:

@@ -12,11 +12,28 @@ import numpy as np
 import pytest
 
 from somabrain.oak.learning import effective_runs, patched, primitive_table, rewarded, row_table, stepped, updated
-from somabrain.oak.model import FAIL, ModelRow, OptionModel, OptionSpec, PrimitiveRow, PrimitiveTable, RowTable
+from somabrain.oak.model import (
+    FAIL,
+    Arrivals,
+    Mark,
+    ModelRow,
+    OptionModel,
+    OptionSpec,
+    PrimitiveRow,
+    PrimitiveTable,
+    RowTable,
+)
 from somabrain.oak.planner import compile_graph
-from somabrain.oak.subtasks import Dynamics
+from somabrain.oak.subtasks import Dynamics, dynamics
 from tests.bits import differences
-from tests.reference.decision_worlds import SPEC, DecisionWorld, random_decision_world, random_steps
+from tests.reference.decision_worlds import (
+    LOSS_PRICE,
+    SPEC,
+    TIME_PRICE,
+    DecisionWorld,
+    random_decision_world,
+    random_steps,
+)
 from tests.reference.planner_worlds import PARAMETERS
 
 WEIGHT = 10.0
@@ -82,6 +99,83 @@ def test_a_patched_table_and_its_graph_are_as_if_built_afresh() -> None:
         kept += updated_graph.edge_outcome is graph.edge_outcome
     assert 100 < shared < 250
     assert 80 < kept <= shared
+
+
+def test_a_table_patched_with_steps_and_its_graph_are_as_if_built_afresh() -> None:
+    """Steps taken before, new outcomes, pairs, actions and states, ends that take all pairs of an action; and runs."""
+    shared = kept = gone = 0
+    for seed in range(400):
+        random = Random(seed)
+        world = random_decision_world(random, states=8, actions=3, options=3, radius=4)
+        names = [*(model.option_id for model in world.models), "declared"]
+        executed = {(row.option_id, row.start): row for row in _executed(random, names)}
+        active = dict.fromkeys([*names, *world.table.action_ids], SPEC)
+        if random.random() < 0.2:
+            del active[world.table.action_ids[0]]
+        before = _built(world, executed, active)
+        lived = _lived(random, world)
+        active.update(dict.fromkeys(lived.table.action_ids[3:], SPEC))
+        changed = [replace(row, reward=row.reward / 2) for row in executed.values() if random.random() < 0.05]
+        executed.update({(row.option_id, row.start): row for row in changed})
+        found = patched(
+            before,
+            changed,
+            active,
+            predicted=world.models,
+            primitives=lived.dynamics,
+            action_ids=lived.table.action_ids,
+            prediction_weight=WEIGHT,
+        )
+        after = _built(lived, executed, active)
+        assert differences(found, after) == [], seed
+        graph = compile_graph(before, PARAMETERS)
+        updated_graph = compile_graph(found, PARAMETERS, graph)
+        assert differences(updated_graph, compile_graph(after, PARAMETERS)) == [], seed
+        shared += found.outcome is before.outcome
+        kept += updated_graph.edge_outcome is graph.edge_outcome
+        gone += not set(found.option_ids).issuperset(before.option_ids)
+    assert 50 < shared < 350
+    assert 40 < kept <= shared
+    assert gone > 20
+
+
+def _lived(random: Random, world: DecisionWorld) -> DecisionWorld:
+    """The world after more steps; its options were not worked out anew."""
+    table, ids, states = world.table, world.table.action_ids, world.table.states
+    rows, ends = random_steps(random, states=states, actions=len(ids))
+    kind = random.choice(("again", "anew", "grown", "ended"))
+    if kind == "again":
+        rows = [_again(random, table, pair) for pair in random.sample(range(table.start.size), 5)]
+        ends = []
+    elif kind == "anew":
+        rows, ends = random.sample(rows, 2), []
+    elif kind == "grown":
+        ids, states = (*ids, "act:3"), states + 2
+        rows, ends = random_steps(random, states=states, actions=len(ids))
+    else:
+        rows, ends = [], [Arrivals(number=number, arrivals=3, endings=2, marks=Mark(0)) for number in range(states)]
+        ends = random.sample(ends, random.choice((1, states)))
+    lived = updated(table, rows, ends, ids, states)
+    process = dynamics(lived, time_price=TIME_PRICE, loss_price=LOSS_PRICE)
+    return replace(world, table=lived, dynamics=process)
+
+
+def _again(random: Random, table: PrimitiveTable, pair: int) -> PrimitiveRow:
+    """A known outcome of a pair, once more."""
+    span = slice(int(table.offset[pair]), int(table.offset[pair + 1]))
+    known = PrimitiveRow(
+        start=int(table.start[pair]),
+        action=int(table.action[pair]),
+        reward=float(table.reward[pair]),
+        loss=float(table.loss[pair]),
+        refused=0,
+        fresh=bool(table.fresh[pair]),
+        outcomes=tuple(table.outcome[span].tolist()),
+        counts=tuple(table.outcome_count[span].tolist()),
+    )
+    return stepped(
+        known, known.start, known.action, outcome=random.choice(known.outcomes), reward=0.0, ok=True, fresh=False
+    )
 
 
 def _built(world: DecisionWorld, rows: Mapping[object, ModelRow], active: Mapping[str, OptionSpec]) -> RowTable:

@@ -112,28 +112,43 @@ def patched(
     options: Mapping[str, OptionSpec],
     *,
     predicted: Sequence[OptionModel] = (),
+    primitives: Dynamics | None = None,
+    action_ids: Sequence[str] = (),
     prediction_weight: float = 0.0,
 ) -> RowTable:
     """`table` with executed `rows` in place of those of the same options and starts: as if built afresh.
 
     `rows` are of `options`; `predicted` are the models that the table was made of, at least those of the rows' options.
+    With `primitives` the table has their pairs in place of those that it had; `options` then holds all their actions.
     """
     own = {row.option_id for row in rows}
-    ids = sorted(own.union(table.option_ids))
+    acting = _actions(primitives, action_ids, options)
+    left = np.zeros(table.start.size, dtype=np.bool_) if primitives is None else table.primitive
+    lasting = np.flatnonzero(np.bincount(table.option[~left], minlength=len(table.option_ids))).tolist()
+    ids = sorted({table.option_ids[number] for number in lasting}.union(own, acting.values()))
     place = {option_id: number for number, option_id in enumerate(ids)}
     models = sorted((model for model in predicted if model.option_id in own), key=lambda model: model.option_id)
     after = _executed_block(rows, options, place, _predictions(models, place, options), prediction_weight)
-    before = _block(table, place)
-    same = _overwritten(table, before.key, after) if len(ids) == len(table.option_ids) else None
-    return same or _table(ids, _together([_taken(before, np.isin(before.key, after.key, invert=True)), after]))
+    if primitives is not None:
+        moves = _primitive_block(primitives, {action: place[name] for action, name in acting.items()})
+        after = _together([after, moves])
+    if tuple(ids) == table.option_ids and np.count_nonzero(after.primitive) == np.count_nonzero(left):
+        same = _overwritten(table, after)
+        if same is not None:
+            return same
+    before, kept = _block(table, place), np.flatnonzero(~left)
+    at, there = _found(before.key[kept], after.key)
+    others = ~left
+    others[kept[at[there]]] = False
+    return _table(ids, _together([_taken(before, others), after]))
 
 
-def _overwritten(table: RowTable, keys: Ints, rows: _Block) -> RowTable | None:
+def _overwritten(table: RowTable, rows: _Block) -> RowTable | None:
     """`table` with `rows` in place of rows of the same outcomes; `None` where some have none such.
 
-    It shares with `table` the arrays that say which rows and outcomes there are. `keys` (R,) are those of the table.
+    It shares with `table` the arrays that say which rows and outcomes there are.
     """
-    at, there = _found(keys, rows.key)
+    at, there = _found((table.option.astype(np.int64) << START_BITS) + table.start, rows.key)
     if not there.all() or (np.diff(table.offset)[at] != rows.width).any():
         return None
     cells = np.repeat(table.offset[at] - (np.cumsum(rows.width) - rows.width), rows.width) + np.arange(
@@ -151,8 +166,8 @@ def _overwritten(table: RowTable, keys: Ints, rows: _Block) -> RowTable | None:
 
 
 def _block(table: RowTable, place: Mapping[str, int]) -> _Block:
-    """The rows of `table`, with options numbered as `place` says."""
-    number = np.array([place[option_id] for option_id in table.option_ids], dtype=np.int64)
+    """The rows of `table`, with options numbered as `place` says, and −1 where it does not."""
+    number = np.array([place.get(option_id, -1) for option_id in table.option_ids], dtype=np.int64)
     return _Block(
         key=(number[table.option] << START_BITS) + table.start,
         evidence=table.evidence,
