@@ -3,9 +3,9 @@
     python -m benchmarks.episodes [--check]
 
 A world of rooms with 1,976 cells where moves slip. First episodes of 100 steps, one client, each durable, such whose
-outcome is not known and such whose is; then, in
-copies of that namespace, plans toward a goal asked for before: at rest, and while options are worked out for the first
-time.
+outcome is not known and such whose is; then, in copies of that namespace, plans toward a goal asked for before: at
+rest, and while options are worked out for the first time. Last, with these options, plans right after an episode of one
+step, as an agent asks that explores.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ WALKS = 6
 COPIES = 8
 PLANS_AT_REST = 2000
 EPISODE_P99_MS, TIMES_MAX = 50.0, 3.0
+EXPLORED = 100
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -49,11 +50,13 @@ def main(arguments: Sequence[str]) -> int:
         posted = _posted(world, rooms, random)
         known = _posted(world, rooms, random, success=True, agent="walker")
         rest, beside, runs_s = _planned(http, rooms)
+        after = _explored(World(http, f"copy-{COPIES - 1}"), rooms, random)
     figures = [
         ("episode of 100 steps, durable", posted, f"p99 <= {EPISODE_P99_MS:g} ms"),
         ("the same, of known outcome and agent", known, f"p99 <= {EPISODE_P99_MS:g} ms"),
         ("plan at rest", rest, ""),
         (f"plan while options are worked out ({runs_s:.1f} s in all)", beside, f"p99 <= {TIMES_MAX:g} x at rest"),
+        ("plan right after an episode of one step", after, ""),
     ]
     table = Table(title=f"Episodes and consolidation\n{machine()}", title_justify="left")
     for column in ("what", "requests", "median ms", "p95 ms", "p99 ms", "bar"):
@@ -104,6 +107,21 @@ def _planned(http: httpx.Client, rooms: Rooms) -> tuple[list[float], list[float]
             asked.join()
             runs_s += time.perf_counter() - began
     return rest, beside, runs_s
+
+
+def _explored(world: World, rooms: Rooms, random: Random) -> list[float]:
+    """Plans that see the step before."""
+    start, goal, times = rooms.facts(0), rooms.facts(len(rooms.cells) - 1), []
+    for _ in range(EXPLORED):
+        walked = rooms.walk(random.randrange(len(rooms.cells)), random, 1)
+        version = world.post("/oak/episode", episode(walked, rooms.facts, ACTIONS))["model_version"]
+        began_s = time.perf_counter()
+        known = world.plan(start, goal)["model_version"]
+        times.append(1000 * (time.perf_counter() - began_s))
+        if known < version:
+            message = "a plan did not see the step before it"
+            raise RuntimeError(message)
+    return times
 
 
 def _ms(asked) -> float:  # noqa: ANN001 - any request

@@ -20,7 +20,8 @@ from somabrain.oak.keeping import Uses, retire_unused
 from somabrain.oak.learning import LearningParameters
 from somabrain.oak.model import PlanParameters
 from somabrain.oak.option_manager import Limits, OptionManager
-from somabrain.oak.worlds import Begin, LocalSettings, Worlds
+from somabrain.oak.world import Begin, LocalSettings
+from somabrain.oak.worlds import Worlds
 from somabrain.observability.metrics import Metrics
 from somabrain.outbox.feed import Pace
 from somabrain.outbox.relay import Chore, Relay

@@ -11,7 +11,8 @@ from somabrain.oak.learning.prototypes import Goals, Match
 from somabrain.oak.model import Facts, Json, Option, Plan, Reason, Source, State
 from somabrain.oak.option_manager import OptionManager
 from somabrain.oak.planner import Candidate, Decision, Distances, act, candidates, plan, untried
-from somabrain.oak.worlds import World, Worlds
+from somabrain.oak.world import World
+from somabrain.oak.worlds import Worlds
 from somabrain.ports import NamespaceRecord, NotAtHandError, ReadTransaction
 from somabrain.tenancy import Namespace
 

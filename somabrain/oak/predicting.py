@@ -9,7 +9,7 @@ from somabrain.oak.learning import Calibration, calibration, similarity
 from somabrain.oak.model import EVERYONE, Chance, Json, Odds, Prediction, Score, State, Vector, bucket
 from somabrain.oak.option_manager import OptionManager
 from somabrain.oak.planner import Question, chances, odds
-from somabrain.oak.worlds import AT_ONCE_STATES
+from somabrain.oak.world import AT_ONCE_STATES
 from somabrain.ports import NotAtHandError, ReadTransaction, TallyQuery, WriteTransaction
 from somabrain.tenancy import Namespace
 

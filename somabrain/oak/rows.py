@@ -11,7 +11,7 @@ import numpy as np
 from somabrain.oak.learning import effective_runs, row_utility
 from somabrain.oak.model import FAIL, ModelRow, Option, OptionModel
 from somabrain.oak.subtasks import Dynamics
-from somabrain.oak.worlds import World
+from somabrain.oak.world import World
 from somabrain.ports import ReadTransaction
 from somabrain.tenancy import Namespace
 

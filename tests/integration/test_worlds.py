@@ -19,7 +19,8 @@ from somabrain.oak.outcomes import Outcome
 from somabrain.oak.planner import policy_toward
 from somabrain.oak.planner.graph import Floats
 from somabrain.oak.transfer import export_model, import_model, parse_model
-from somabrain.oak.worlds import BESIDE_OUTCOMES, CHANGES_MAX, World, Worlds
+from somabrain.oak.world import BESIDE_OUTCOMES, World
+from somabrain.oak.worlds import CHANGES_MAX, Worlds
 from somabrain.store import SqlStore
 from somabrain.tenancy import Namespace, TenantId
 from tests.bits import differences
