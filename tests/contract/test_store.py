@@ -229,6 +229,23 @@ def test_sequences_count_without_gaps_for_each_tenant(store: SqlStore) -> None:
         assert [entry.sequence for entry in tx.journal(after=4, limit=1)] == [5]
 
 
+def test_changes_are_the_journal_without_requests(store: SqlStore) -> None:
+    with store.write(BOB) as tx:
+        tx.append(event(7))
+    with store.write(ALICE) as tx:
+        for number in range(4):
+            tx.append(event(number, OTHER if number == 2 else HOME))
+        told = tx.changes(after=1, limit=2)
+        assert [entry.event for entry in told] == [
+            replace(event(1), request=None),
+            replace(event(2, OTHER), request=None),
+        ]
+    with store.read(ALICE) as tx:
+        assert tx.changes(after=1, limit=2) == told
+        assert [entry.sequence for entry in tx.changes(after=0, limit=9)] == [1, 2, 3, 4]
+        assert tx.changes(after=4, limit=9) == []
+
+
 def test_tenants_and_namespaces_never_meet(store: SqlStore) -> None:
     with store.write(ALICE) as tx:
         fill(tx)

@@ -22,7 +22,7 @@ START_BITS = 32
 
 
 ROW_COLUMNS = ("evidence", "prediction_share", "primitive", "executions", "duration", "reward", "utility")
-OUTCOME_COLUMNS = ("outcome", "probability", "reach")
+OUTCOME_COLUMNS = ("probability", "reach")
 """What is known of rows and of their outcomes; tables and blocks call it by the same names."""
 
 
@@ -103,7 +103,8 @@ def row_table(
     blocks = [lived, _predicted_block(forecast, alone, prediction_weight)]
     if primitives is not None:
         blocks.append(_primitive_block(primitives, {action: place[name] for action, name in acting.items()}))
-    return _table(ids, _together(blocks))
+    every = _together(blocks)
+    return _table(ids, every, np.arange(every.key.size))
 
 
 def patched(
@@ -138,9 +139,9 @@ def patched(
             return same
     before, kept = _block(table, place), np.flatnonzero(~left)
     at, there = _found(before.key[kept], after.key)
-    others = ~left
-    others[kept[at[there]]] = False
-    return _table(ids, _together([_taken(before, others), after]))
+    kept = np.delete(kept, at[there])
+    added = np.arange(before.key.size, before.key.size + after.key.size)
+    return _table(ids, _together([before, after]), np.concatenate([kept, added]))
 
 
 def _overwritten(table: RowTable, rows: _Block) -> RowTable | None:
@@ -158,7 +159,7 @@ def _overwritten(table: RowTable, rows: _Block) -> RowTable | None:
         return None
 
     columns: dict[str, Any] = {}
-    for places, names in ((at, ROW_COLUMNS), (cells, OUTCOME_COLUMNS[1:])):
+    for places, names in ((at, ROW_COLUMNS), (cells, OUTCOME_COLUMNS)):
         for name in names:
             columns[name] = getattr(table, name).copy()
             columns[name][places] = getattr(rows, name)
@@ -186,13 +187,6 @@ def _block(table: RowTable, place: Mapping[str, int]) -> _Block:
 
 def _together(blocks: Sequence[_Block]) -> _Block:
     return _Block(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
-
-
-def _taken(block: _Block, rows: NDArray[np.bool_]) -> _Block:
-    """The rows that `rows` marks."""
-    named: list[tuple[str, Any]] = list(block._asdict().items())
-    cells = np.repeat(rows, block.width)
-    return _Block(*(column[cells if name in OUTCOME_COLUMNS else rows] for name, column in named))
 
 
 def _actions(
@@ -360,9 +354,9 @@ def _primitive_block(dynamics: Dynamics, place: Mapping[int, int]) -> _Block:
     )
 
 
-def _table(option_ids: Sequence[str], rows: _Block) -> RowTable:
-    """`rows` in the order of (option id, start)."""
-    order = np.argsort(rows.key, kind="stable")
+def _table(option_ids: Sequence[str], rows: _Block, taken: NDArray[np.intp]) -> RowTable:
+    """Those of `rows` that are `taken`, in the order of (option id, start)."""
+    order = taken[np.argsort(rows.key[taken], kind="stable")]
     width = rows.width[order]
     offset = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(width)])
     first = np.cumsum(rows.width) - rows.width
