@@ -5,6 +5,8 @@ before. In rounds, each kind of request in turn saturates the server; then each 
 and the milliseconds are those from when a request was due. The route beside them, `/echo`, parses a body of the same
 size and answers with a document of the same size; it asks no policy and reads nothing (`echo.py`). "Guarded" is a route
 that answers the same behind authentication, policy and the checks of the body: what is left is the operation's own.
+A policy decision is measured alone, in the benchmark's process, beside the time that the bar leaves to everything that
+the empty route does not do.
 """
 
 from __future__ import annotations
@@ -24,16 +26,20 @@ import httpx
 import orjson
 
 from benchmarks.echo import PATH
-from benchmarks.figures import Figure, figure, percentile
+from benchmarks.figures import MS_PER_S, Figure, figure, percentile, timed
 from benchmarks.http_load import paced, request, saturated
 from benchmarks.serving import DEADLINE_S, DIMENSION, JSON, free_port, until_ready
 from benchmarks.workload import STATES, document_of, random_workload
+from somabrain.policy.embedded import EmbeddedPolicy, policy_source
+from somabrain.ports import Principal, Question
+from somabrain.tenancy import DEFAULT_NAMESPACE, TenantId
 
 CLIENTS, ROUNDS = 8, 3
 SATURATED_S, PACED_S = 3.0, 10.0
 BODIES = 400
 GOALS = (7, 77, 277)
 HALF = 0.5
+DECISIONS = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +97,8 @@ def _beside(client: httpx.Client, port: int, asked: Asked) -> list[Figure]:
     rate, peer = percentile(rates, HALF), percentile(peers, HALF)
     spent = paced(port, real, clients=CLIENTS, rate=HALF * rate, seconds=PACED_S)
     bare = paced(port, empty, clients=CLIENTS, rate=HALF * rate, seconds=PACED_S)
+    leaves = MS_PER_S / peer * (1 / asked.share - 1)
+    decisions = _decisions(asked)
     return [
         replace(
             figure(
@@ -113,6 +121,11 @@ def _beside(client: httpx.Client, port: int, asked: Asked) -> list[Figure]:
             ratio=percentile(shells, HALF) / rate,
         ),
         replace(
+            figure(f"policy decision of {asked.name}, in process", decisions),
+            peer=f"what the bar leaves beside the empty route: {leaves:.3f} ms",
+            ratio=percentile(decisions, HALF) / leaves,
+        ),
+        replace(
             figure(
                 f"{asked.name} over HTTP, warm, {CLIENTS} clients, {HALF * rate:.0f} a second",
                 spent,
@@ -123,6 +136,22 @@ def _beside(client: httpx.Client, port: int, asked: Asked) -> list[Figure]:
             ratio=percentile(spent, 0.99) / percentile(bare, 0.99),
         ),
     ]
+
+
+def _decisions(asked: Asked) -> list[float]:
+    policy = EmbeddedPolicy(policy_source(None))
+    question = Question(
+        method="POST",
+        path=tuple(asked.path.strip("/").split("/")),
+        action=asked.name,
+        namespace=DEFAULT_NAMESPACE,
+        resource_kind="plan",
+        resource_id=None,
+        principal=Principal(tenant=TenantId("default"), subject="benchmark", roles=("brain_reader",)),
+        usage={"requests_last_minute": 1, "requests_per_minute_max": 2, "seconds_to_reset": 60.0},
+    )
+    assert policy.decide(question).allowed
+    return timed(lambda: policy.decide(question), DECISIONS)
 
 
 @contextmanager
