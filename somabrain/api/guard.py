@@ -180,7 +180,7 @@ class GuardedRoute(APIRoute):
             await _allowed(
                 services, request, principal, action=action_id, namespace=_namespace(request, parsed, action.body)
             )
-            if not services.settings.oak_enabled and request.url.path.startswith("/oak"):
+            if not services.settings.oak_enabled and request.scope["path"].startswith("/oak"):
                 raise OakDisabledError
             if refusal is not None:
                 raise refusal
@@ -265,7 +265,7 @@ async def _allowed(services: Services, request: Request, principal: Principal, *
     tenant = principal.tenant.value
     question = Question(
         method=request.method,
-        path=tuple(part for part in request.url.path.split("/") if part),
+        path=tuple(part for part in request.scope["path"].split("/") if part),
         action=action,
         namespace=namespace,
         resource_kind=ACTIONS[action].resource,

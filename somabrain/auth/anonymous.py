@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from somabrain.errors import BadHostError, BadOriginError
@@ -45,6 +46,7 @@ def _is_loopback_origin(origin: str) -> bool:
     return scheme is not None and _names_loopback(origin.removeprefix(scheme))
 
 
+@lru_cache(maxsize=256)
 def _names_loopback(authority: str) -> bool:
     """Whether `host` or `host:port` is localhost, in 127.0.0.0/8, or [::1] (RFC 6761 §6.3, RFC 6890 §2.2)."""
     match = _AUTHORITY.fullmatch(authority)

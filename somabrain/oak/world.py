@@ -65,7 +65,7 @@ class World:
     local: LocalSettings
     _beside: Begin
     _goals: Recent[tuple[str | bytes, float], Goals]
-    _distances: Recent[tuple[str, tuple[int, ...]], Distances]
+    _distances: Recent[tuple[str | bytes, tuple[int, ...]], Distances]
     _at_once: bool = False
 
     @property
@@ -90,9 +90,8 @@ class World:
 
     def goals(self, target: State, threshold: float, state_similarity: float) -> Goals:
         """The prototypes that meet `target`, with the one that it belongs to itself (DESIGN §6.1)."""
-        key = target.canonical if isinstance(target, Facts) else target.data
         make = _refused if self._at_once else lambda: self._meeting(target, threshold, state_similarity)
-        return self._goals.get((key, threshold), make)
+        return self._goals.get((_key(target), threshold), make)
 
     def _meeting(self, target: State, threshold: float, state_similarity: float) -> Goals:
         met = self.index.meeting(target, threshold, self.limit)
@@ -103,9 +102,8 @@ class World:
 
     def distances(self, goals: tuple[int, ...], target: State) -> Distances:
         """Distances and policy values toward the prototypes that meet `target`."""
-        option_id = state_id(GOAL_PREFIX, target)
-        make = _refused if self._at_once else lambda: self._toward(goals, option_id)
-        return self._distances.get((option_id, goals), make)
+        make = _refused if self._at_once else lambda: self._toward(goals, state_id(GOAL_PREFIX, target))
+        return self._distances.get((_key(target), goals), make)
 
     def frontier(self) -> Distances:
         """Distances to the known states in which an action of the namespace is untried (DESIGN §6.8)."""
@@ -167,6 +165,10 @@ class World:
         if place == model.start.size or model.start[place] != at:
             return None
         return self.table.action_ids[int(model.action[place])]
+
+
+def _key(target: State) -> str | bytes:
+    return target.canonical if isinstance(target, Facts) else target.data
 
 
 def _refused() -> NoReturn:

@@ -27,6 +27,8 @@ _OWN = threading.local()
 """Each thread's machine and the program in it. It belongs to no policy: one that is collected by another thread would
 take the machines along there, which the engine does not let go of but in their own threads."""
 
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
+
 _NO_DATA = "{}"
 """The policy's `data` beside its own rules: nothing, so input alone decides."""
 
@@ -108,7 +110,7 @@ class EmbeddedPolicy:
         machine = self._machine()
         with _Panics():
             try:
-                machine.set_input_json(json.dumps(document, allow_nan=False, ensure_ascii=False))
+                machine.set_input_json(_ENCODER.encode(document))
             except (RuntimeError, ValueError):
                 return Decision(allowed=False, reasons=(UNASKABLE,))
             try:

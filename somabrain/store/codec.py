@@ -45,13 +45,19 @@ def namespace_of(row: Mapping[str, Any]) -> NamespaceRecord:
         namespace=Namespace(row["namespace"]),
         model_version=row["model_version"],
         born=row["born"],
-        learning=LearningParameters(**json.loads(row["learning"])),
+        learning=_learning(row["learning"]),
         prototypes=row["prototypes"],
         options=row["options"],
         active_options=row["active_options"],
         actions=row["actions"],
         episodes=row["episodes"],
     )
+
+
+@lru_cache(maxsize=256)
+def _learning(text: str) -> LearningParameters:
+    """Every request reads a namespace, and most have the same parameters."""
+    return LearningParameters(**json.loads(text))
 
 
 def option_columns(option: Option) -> Columns:
