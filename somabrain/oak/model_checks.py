@@ -16,7 +16,7 @@ from somabrain.oak.documents import state_of_document
 from somabrain.oak.ids import DISCOVERED_PREFIX, action_id, state_id
 from somabrain.oak.learning import facts_vector
 from somabrain.oak.learning.states import SAFE_INTEGER
-from somabrain.oak.model import FAIL, Facts, OptionModel, Source, State, Vector
+from somabrain.oak.model import FAIL, Facts, OptionModel, Source, State, Status, Vector
 from somabrain.oak.model_document import ModelDocument, OptionPart, PrototypePart, StatePart
 
 SUM_TOLERANCE = 1e-9
@@ -63,6 +63,8 @@ def _check_primitives(model: ModelDocument) -> None:
     for option_id, part in known.items():
         if "action" not in part.policy or action_id(part.policy["action"]) != option_id:
             refuse(("primitives", "actions"), f"{option_id!r} is not the id of its policy's action")
+        if part.status is not Status.ACTIVE:
+            refuse(("primitives", "actions"), f"{option_id!r} is retired, which an action can't be")
     keys = [(row.start, row.action) for row in model.primitives.rows]
     if keys != sorted(set(keys)):
         refuse(("primitives", "rows"), "they are ascending by start and action, each pair once")
@@ -153,14 +155,16 @@ def _check_rows(model: ModelDocument) -> None:
     keys = [(row.option_id, row.start) for row in model.rows]
     if len(set(keys)) != len(keys):
         refuse(("rows",), "a pair of option_id and start is listed twice")
-    count, ids = len(model.prototypes), {option.option_id for option in model.options}
+    count, sources = len(model.prototypes), {option.option_id: option.source for option in model.options}
     if sum(row.executions for row in model.rows) > SAFE_INTEGER:
         refuse(("rows",), "their executions sum to more than 2^53 - 1")
     for place, row in enumerate(model.rows):
         where = ("rows", place)
         numbers = [FAIL if y == "FAIL" else y for y, _, _ in row.outcomes]
-        if row.option_id not in ids:
+        if row.option_id not in sources:
             refuse(where, f"there is no option {row.option_id!r} in the model")
+        if sources[row.option_id] is Source.PRIMITIVE:
+            refuse(where, f"{row.option_id!r} is an action, and what it does is in `primitives`")
         if not all(y < count for y in (row.start, *numbers)):
             refuse(where, "it names a prototype that the model does not hold")
         if numbers != sorted(set(numbers)):

@@ -228,14 +228,13 @@ class Worlds:
             taken = experience.rows(namespace, changed_after=before.model_version)
             changed = changed.union(table.action_ids[row.action] for row in taken)
             concerned = changed.union(table.action_ids)
-        read = tx.options_by_id(namespace, changed)
-        options = before.options | {name: one for name, one in read.items() if one.status is Status.ACTIVE}
+        options = before.options | tx.options_by_id(namespace, changed)
         if len(options) > len(before.options):
             options = dict(sorted(options.items()))
         rows = patched(
             before.graph.rows,
             [row for option_id, start in lived.runs for row in tx.rows(namespace, option_id=option_id, start=start)],
-            {option_id: options[option_id].spec for option_id in concerned if option_id in options},
+            {option_id: options[option_id].spec for option_id in concerned},
             predicted=list(before.models.values()),
             primitives=moves,
             action_ids=table.action_ids,

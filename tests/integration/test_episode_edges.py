@@ -36,6 +36,24 @@ def test_primitives_are_options_of_the_service(sqlite_client: TestClient) -> Non
     assert [one["option_id"] for one in declared] == ["mine"]
 
 
+def test_an_import_has_primitives_as_they_can_be(sqlite_client: TestClient) -> None:
+    client = sqlite_client
+    goal = at("goal")
+    client.post("/oak/option/create", json={"option_id": "mine", "name": "mine", "target": goal})
+    client.post("/oak/option/mine/execution", json={"start": at("a"), "final": goal, "rewards": [1]})
+    learned(client, body("a", "goal"))
+    model = client.get("/oak/model").json()
+    [action] = model["primitives"]["actions"]
+    wrong = [
+        {**model, "rows": [{**model["rows"][0], "option_id": action}]},
+        {**model, "options": [{**part, "status": "retired"} for part in model["options"]]},
+    ]
+    for document, part in zip(wrong, ("rows", "primitives"), strict=True):
+        answer = client.put("/oak/model", params={"namespace": "x"}, json=document)
+        assert refused(answer, 422, "invalid_request")["errors"][0]["loc"][0] == part
+    assert client.put("/oak/model", params={"namespace": "x"}, json=model).status_code == 200
+
+
 def test_primitives_take_no_room_from_options(tmp_path: Path) -> None:
     with TestClient(make_app(plain_settings(tmp_path, oak_max_options=2)), base_url="http://localhost") as client:
         learned(client, {"steps": [step("a", f"go {number}") for number in range(9)], "final": at("b")})
