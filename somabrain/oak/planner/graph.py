@@ -139,9 +139,9 @@ def _reweighed(before: Graph, rows: RowTable) -> Graph | None:
 
 
 def _weights(before: Graph, rows: RowTable, chance: Floats, outcome: Indices, row: Indices) -> Ints:
-    """`weigh` of `chance`; that of an edge which `before` had is the same where its chance is. As `_chance` otherwise.
+    """`weigh` of `chance`, taken from `before` where it had the edge with the same chance; arguments as `_chance`'s.
 
-    Which edge that was is found by its row and its place among the row's outcomes. A wrong one would do no harm.
+    Which edge that was is guessed by its row and its place among the row's outcomes: equal chances weigh the same.
     """
     numbers = {option_id: number for number, option_id in enumerate(rows.option_ids)}
     lasting = np.array([numbers.get(option_id, -1) for option_id in before.rows.option_ids], dtype=np.int64)
