@@ -8,9 +8,9 @@ from sqlalchemy import Select, and_, delete, func, select
 
 from somabrain.ports import JournalEntry
 from somabrain.store import codec
+from somabrain.store import statements as sql
 from somabrain.store import tables as t
 from somabrain.store.database import Database
-from somabrain.store.statements import TOLD, upsert
 from somabrain.tenancy import TenantId
 
 
@@ -28,7 +28,7 @@ class RelayPositions:
     def __init__(self, database: Database) -> None:
         """`database` is prepared."""
         self._database = database
-        self._upsert = upsert(t.relay_positions, database.engine.dialect)
+        self._upsert = sql.upsert(t.relay_positions, database.engine.dialect)
 
     def behind(self, sink: str) -> list[tuple[TenantId, int]]:
         """Tenants with entries that the sink has not had, and the sink's position in each."""
@@ -38,10 +38,9 @@ class RelayPositions:
 
     def next_entries(self, tenant: TenantId, after: int, limit: int) -> list[JournalEntry]:
         """The tenant's entries of sequences above `after`, ascending, at most `limit`, without their `request`."""
-        query = select(*TOLD).where(t.journal.c.tenant == tenant.value, t.journal.c.sequence > after)
         with self._database.reading() as connection:
-            rows = connection.execute(query.order_by(t.journal.c.sequence).limit(limit)).mappings()
-            return [codec.journal_entry_of(dict(row)) for row in rows]
+            rows = sql.CHANGES.documents(connection, in_tenant=tenant.value, in_after=after, in_limit=limit)
+            return [codec.journal_entry_of(row) for row in rows]
 
     def advance(self, sink: str, tenant: TenantId, sequence: int) -> None:
         """Records that the sink has all entries up to `sequence`, be that more or fewer than before."""

@@ -235,11 +235,11 @@ JOURNAL = Read(
     .order_by(t.journal.c.sequence)
     .limit(bindparam("in_limit"))
 )
-TOLD = [null().label("request") if column is t.journal.c.request else column for column in t.journal.c]
+_TOLD = [null().label("request") if column is t.journal.c.request else column for column in t.journal.c]
 """The columns of the journal that leave the service: a request can be as large as a model."""
 
 CHANGES = Read(
-    select(*TOLD)
+    select(*_TOLD)
     .where(t.journal.c.tenant == _tenant, t.journal.c.sequence > bindparam("in_after"))
     .order_by(t.journal.c.sequence)
     .limit(bindparam("in_limit"))

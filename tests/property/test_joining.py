@@ -24,6 +24,7 @@ from somabrain.oak.model import (
     RowTable,
 )
 from somabrain.oak.planner import compile_graph
+from somabrain.oak.planner.graph import NARROW
 from somabrain.oak.subtasks import Dynamics, dynamics
 from tests.bits import differences
 from tests.reference.decision_worlds import (
@@ -90,13 +91,8 @@ def test_a_patched_table_and_its_graph_are_as_if_built_afresh() -> None:
             changed += [row for row in _executed(random, names) if random.random() < 0.1]
         executed.update(latest := {(row.option_id, row.start): row for row in changed})
         found = patched(before, list(latest.values()), active, predicted=world.models, prediction_weight=WEIGHT)
-        after = _built(world, executed, active)
-        assert differences(found, after) == [], seed
-        graph = compile_graph(before, PARAMETERS)
-        updated_graph = compile_graph(found, PARAMETERS, graph)
-        assert differences(updated_graph, compile_graph(after, PARAMETERS)) == [], seed
         shared += found.outcome is before.outcome
-        kept += updated_graph.edge_outcome is graph.edge_outcome
+        kept += _as_afresh(before, found, _built(world, executed, active))
     assert 100 < shared < 250
     assert 80 < kept <= shared
 
@@ -126,17 +122,36 @@ def test_a_table_patched_with_steps_and_its_graph_are_as_if_built_afresh() -> No
             action_ids=lived.table.action_ids,
             prediction_weight=WEIGHT,
         )
-        after = _built(lived, executed, active)
-        assert differences(found, after) == [], seed
-        graph = compile_graph(before, PARAMETERS)
-        updated_graph = compile_graph(found, PARAMETERS, graph)
-        assert differences(updated_graph, compile_graph(after, PARAMETERS)) == [], seed
         shared += found.outcome is before.outcome
-        kept += updated_graph.edge_outcome is graph.edge_outcome
+        kept += _as_afresh(before, found, _built(lived, executed, active))
         gone += not set(found.option_ids).issuperset(before.option_ids)
     assert 50 < shared < 350
     assert 40 < kept <= shared
     assert gone > 20
+
+
+def _as_afresh(before: RowTable, found: RowTable, after: RowTable) -> bool:
+    """Compares a patched table and its graph with those built afresh; whether the graph kept its edges."""
+    assert differences(found, after) == []
+    graph = compile_graph(before, PARAMETERS)
+    updated_graph = compile_graph(found, PARAMETERS, graph)
+    assert differences(updated_graph, compile_graph(after, PARAMETERS)) == []
+    return updated_graph.edge_outcome is graph.edge_outcome
+
+
+def test_edges_have_one_order_whatever_the_numbers_of_states() -> None:
+    """Numbers of more than 16 bits are sorted in another way."""
+    for seed in range(50):
+        rows = random_decision_world(Random(seed), states=8, actions=3, options=3, radius=4).rows
+        far = replace(
+            rows,
+            start=rows.start * np.int32(NARROW),
+            outcome=np.where(rows.outcome == FAIL, FAIL, rows.outcome * NARROW).astype(np.int32),
+        )
+        near, wide = compile_graph(rows, PARAMETERS), compile_graph(far, PARAMETERS)
+        assert wide.size > NARROW > near.size
+        for name in ("arriving", "leaving_rows", "edge_of", "edge_row", "edge_outcome", "weight", "outgoing"):
+            assert np.array_equal(getattr(near, name), getattr(wide, name)), (seed, name)
 
 
 def _lived(random: Random, world: DecisionWorld) -> DecisionWorld:
